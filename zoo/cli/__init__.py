@@ -1,0 +1,93 @@
+"""The command line: `zoo list | show | verify | train | figures | construct | ship`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from zoo import __version__
+from zoo.registry import ZooError
+
+TRAIN_EPILOG = """
+any key of the recipe can be changed on the command line, as --trainer.max_steps=1000 or --model.d=80; lightning's own
+options come the same way, as --trainer.devices=8. W&B: a run streams to your account if you are logged in, and is
+recorded offline otherwise.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="zoo", description="Pretrained models of the theory of deep learning, with claims.")
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    one = commands.add_parser("list", help="systems and their weights, with claims k/n")
+    one.add_argument("pattern", nargs="?", default="*", help="shell pattern of names, such as 'single_*'")
+    one.add_argument("--json", action="store_true", help="for machines")
+
+    one = commands.add_parser("show", help="everything known about a system or a weight")
+    one.add_argument("name", help="single_location or single_location.manifold")
+    one.add_argument("--json", action="store_true", help="for machines")
+
+    one = commands.add_parser("verify", help="recompute claims; exit 1 if a verdict differs from the record")
+    one.add_argument("names", nargs="*", help="systems or weights; everything if none is given")
+    one.add_argument("--rank", action="append", help="theory, weights or training; theory and weights if not given")
+    one.add_argument("--data", metavar="FOLDER", help="folder with the real data sets (wikitext-2/ …); also $ZOO_DATA")
+    one.add_argument("--write", action="store_true", help="record the verdicts as the cards' new ones")
+    one.add_argument("--json", action="store_true", help="one list of objects")
+
+    one = commands.add_parser("train", help="train a recipe, draw its figures, measure its claims", epilog=TRAIN_EPILOG)
+    one.add_argument("recipe", nargs="?", help="single_location/manifold, or a path to a YAML file")
+    one.add_argument("--resume", metavar="RUN", help="go on with a run directory from its last checkpoint")
+    one.add_argument("--seed", type=int, help="short for --seed_everything")
+    one.add_argument("--replicas", type=int, help="short for --model.replicas")
+    one.add_argument("--tag", help="name of the weight, if not the recipe's")
+    one.add_argument("--runs", metavar="FOLDER", help="where run directories go (runs)")
+    one.add_argument("--every", type=int, metavar="STEPS", help="optimiser steps between checkpoints")
+    one.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="auto")
+    one.add_argument("--print_config", action="store_true", help="print the resolved recipe and stop")
+
+    one = commands.add_parser("figures", help="draw the figures that need no run")
+    one.add_argument("names", nargs="*", help="systems; every system if none is given")
+    one.add_argument("--out", default="figures", help="folder (figures)")
+
+    one = commands.add_parser("construct", help="build the weights that come from a proof, not from training")
+    one.add_argument("names", nargs="+", help="weights such as single_location.oracle")
+
+    one = commands.add_parser("ship", help="put the weight of a finished run into the zoo, with its record")
+    one.add_argument("runs", nargs="+", help="run directories")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status: 0, 1 for a verdict that differs, 2 for a user's mistake."""
+    options, rest = parser().parse_known_args(arguments)
+    if rest and options.command != "train":
+        parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        if options.command in ("list", "show"):
+            from zoo.cli import browse
+
+            return browse.list_all(options) if options.command == "list" else browse.show(options)
+        if options.command == "verify":
+            from zoo.cli.verify import verify
+
+            return verify(options)
+        if options.command == "train":
+            from zoo.cli.train import train
+
+            return train(options, rest)
+        from zoo.cli import make
+
+        return {"figures": make.figures, "construct": make.construct, "ship": make.ship}[options.command](options)
+    except ZooError as error:
+        print(f"zoo: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of a pipe has gone, as in `zoo list | head`
+        sys.stderr.close()
+        return 0
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main())

@@ -1,0 +1,333 @@
+"""`zoo train`: a recipe becomes a run directory with history, checkpoints, weight, figures and verdicts.
+
+runs/<system>/<tag>/<time>-<id>/
+    recipe.yaml  environment.json  log.txt  history.parquet  claims.json
+    checkpoints/  figures/  weights/  wandb/
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import logging
+import os
+import platform
+import secrets
+import shlex
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+import yaml
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from zoo import claims, figures, history, registry
+from zoo.claims import Retrain
+from zoo.cli import recipe as recipes
+from zoo.cli.progress import StepProgress
+from zoo.cli.recipe import Recipe
+from zoo.cli.verify import show_verdicts
+from zoo.files import write_beside, write_json
+from zoo.history import Run
+from zoo.registry import ZooError
+from zoo.training import Checkpoints, SpreadReplicas, StopOnSignal, ZooModule, checkpoints
+from zoo.weights import Record, Weight, write_weight
+
+log = logging.getLogger("zoo")
+RUN_DIRECTORY = "ZOO_RUN_DIRECTORY"  # tells the processes that Lightning starts where the first one writes
+PACKAGES = ("torch", "lightning", "safetensors", "numpy", "datasets", "wandb")
+
+
+def train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """The command. Returns 0, or 128 + the number of the signal that stopped the run."""
+    overrides = list(overrides)
+    if options.seed is not None:
+        overrides.append(f"--seed_everything={options.seed}")
+    if options.replicas is not None:
+        overrides.append(f"--model.replicas={options.replicas}")
+    if (options.recipe is None) == (options.resume is None):
+        raise ZooError("zoo train needs a recipe, as single_location/manifold, or --resume with a run directory.")
+    if options.resume:
+        path = Path(options.resume)
+        if not (path / "recipe.yaml").is_file():
+            raise ZooError(f"{path} is not a run directory: it holds no recipe.yaml.")
+        found = recipes.read(path / "recipe.yaml", overrides)
+        found.tag = options.tag or path.absolute().parent.name
+    else:
+        found = recipes.read(recipes.find(options.recipe), overrides)
+        found.tag = options.tag or found.tag
+        path = None
+    if options.print_config:
+        print(yaml.safe_dump(found.resolved(), sort_keys=False, allow_unicode=True), end="")
+        return 0
+    run, stopped = execute(found, path, Path(options.runs or "runs"), options.wandb, options.every)
+    if stopped:
+        print(f"stopped by {stopped.name}; go on with: zoo train --resume {run}")
+        return 128 + stopped.value
+    return 0
+
+
+def retrain(system: str, needed: Retrain, folder: Path) -> Run:
+    """Trains a recipe of a system again, quietly, for a claim of rank training."""
+    changes = [f"--{key}={value}" for key, value in needed.overrides.items()]
+    found = recipes.read(recipes.find(f"{system}/{needed.recipe}"), changes)
+    path, _ = execute(found, None, folder, "off", None, judge=False)
+    return Run.read(path)
+
+
+def execute(
+    recipe: Recipe, resumed: Path | None, root: Path, wandb: str, every: int | None, judge: bool = True
+) -> tuple[Path, Any]:
+    """Trains, writes the run directory, and (with `judge`) draws the figures and measures the claims.
+
+    Returns the run directory and the signal that stopped the run, or None.
+    """
+    keep_big_buffers()
+    quiet_lightning()
+    module, data = recipe.objects()
+    path = resumed or Path(os.environ.get(RUN_DIRECTORY) or root / recipe.system / recipe.tag / new_id())
+    leads = rank_zero_only.rank in (0, None)
+    handler = start_directory(path, recipe) if leads else logging.NullHandler()
+    stop = StopOnSignal()
+    trainer_options = recipe.trainer_options()
+    given = trainer_options.pop("callbacks", None) or []
+    steps = trainer_options.get("max_steps", -1)
+    saving = Checkpoints(path / "checkpoints", every or (max(1, steps // 10) if steps > 0 else data.steps_per_epoch))
+    found = checkpoints(path / "checkpoints") if resumed else []
+    if resumed and not found:
+        raise ZooError(f"{path} has no checkpoint to resume from: train the recipe again.")
+    logger = wandb_logger(wandb, recipe, path, resumed=bool(found)) if judge else None
+    try:
+        os.environ[RUN_DIRECTORY] = str(path)
+        trainer = L.Trainer(
+            **{"strategy": strategy(module, trainer_options), "devices": "auto", "num_sanity_val_steps": 0}
+            | trainer_options
+            | {
+                "logger": logger or False,
+                "callbacks": [saving, stop, StepProgress(), *given],
+                "enable_checkpointing": False,
+                "enable_progress_bar": True,
+                "enable_model_summary": False,
+                "default_root_dir": str(path),
+            }
+        )
+        log.info("training %s/%s in %s", recipe.system, recipe.tag, path)
+        trainer.fit(module, data, ckpt_path=str(found[-1]) if found else None, weights_only=True)
+        networks, task, measured = module.result()
+    finally:
+        os.environ.pop(RUN_DIRECTORY, None)
+    if not trainer.is_global_zero:
+        return path, stop.received
+    measured.write(path / "history.parquet")
+    if stop.received is None:
+        command = "zoo train " + shlex.join([f"{recipe.system}/{recipe.tag}", *sys.argv[3:]])
+        record = Record(
+            system=recipe.system,
+            tag=recipe.tag,
+            network=type(networks.network).__name__,
+            arguments=networks.network.arguments,
+            dtype=str(module.precision).removeprefix("torch."),
+            replicas=networks.count,
+            origin="trained",
+            command=command,
+            recipe=recipe.resolved(),
+            overrides=recipe.overrides,
+            seed=recipe.given["seed_everything"],
+            steps=trainer.global_step,
+            seconds=round(module.seconds, 1),
+            metrics={name: float(f"{value:.6g}") for name, value in history.summary(measured).items()},
+            data=data.provenance(),
+            **surroundings(),
+        )
+        weight = write_weight(path / "weights", networks, task, record)
+        run = Run(path, recipe.system, recipe.tag, recipe.resolved(), measured, weight)
+        log.info("%d optimiser steps in %.1f s", trainer.global_step, module.seconds)
+        if judge:
+            conclude(run, recipe, logger)
+    log.removeHandler(handler)
+    handler.close()
+    return path, stop.received
+
+
+def conclude(run: Run, recipe: Recipe, logger: Any) -> None:
+    """Draws the run's figures, measures its claims, writes and prints both, and tells W&B."""
+    drawn = draw(run)
+    verdicts = list(claims.of_run(run))
+    write_json(run.path / "claims.json", [verdict.entry() for verdict in verdicts])
+    run.weight.record.claims = [verdict.entry() for verdict in verdicts if verdict.claim.weights]
+    write_weight(run.path / "weights", run.weight.network, run.weight.task, run.weight.record)
+    if verdicts:
+        show_verdicts(verdicts)
+        if recipe.overrides:
+            print(f"changed in the recipe: {', '.join(recipe.overrides)}; its claims are stated for the recipe as it is.")
+    else:
+        print(f"{run.system}/{run.tag} has no claim about one run alone; `zoo verify {run.system}` measures the others.")
+    print(f"run directory {run.path}, figures {', '.join(path.stem for path in drawn)}")
+    if logger is not None:
+        tell_wandb(logger, run, verdicts, drawn)
+
+
+def draw(run: Run) -> list[Path]:
+    """Draws the figures of a run into its directory; returns the PNG files."""
+    drawn = []
+    for figure in registry.system(run.system).part("figures").FIGURES:
+        if any(fnmatch(run.tag, pattern) for pattern in figure.recipes):
+            drawn.append(figures.save(figure.draw(run), run.path / "figures", figure.name)[1])
+    return drawn
+
+
+def strategy(module: ZooModule, options: dict[str, Any]) -> Any:
+    """Replicas are spread over several devices; one replica, and one device, is Lightning's own choice."""
+    devices, nodes = options.get("devices", "auto"), options.get("num_nodes", 1)
+    if devices in ("auto", -1, "-1"):
+        devices = max(1, torch.cuda.device_count()) if options.get("accelerator", "auto") != "cpu" else 1
+    count = len(devices) if isinstance(devices, list) else int(devices)
+    return SpreadReplicas() if module.replicas > 1 and count * nodes > 1 else "auto"
+
+
+def start_directory(path: Path, recipe: Recipe) -> logging.Handler:
+    """Writes recipe.yaml and environment.json, starts log.txt."""
+    for partial in path.glob("**/.*.partial"):  # left by a killed run
+        partial.unlink()
+    path.mkdir(parents=True, exist_ok=True)
+    with write_beside(path / "recipe.yaml") as beside:
+        beside.write_text(yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_json(path / "environment.json", surroundings() | {"python": platform.python_version(), "command": sys.argv})
+    handler = logging.FileHandler(path / "log.txt")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    return handler
+
+
+def surroundings() -> dict[str, Any]:
+    """Hardware, versions and commit, for a record."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} {cpu_name()}"
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=registry.MODELS, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return {
+        "hardware": f"{device}, {os.cpu_count()} cores",
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "commit": head,
+    }
+
+
+def cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def new_id() -> str:
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+
+
+def keep_big_buffers() -> None:
+    """Stops glibc from returning buffers to the system at every step, which can double the time of a small step."""
+    try:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, at its largest
+        libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
+    except (OSError, AttributeError):
+        pass  # not glibc
+
+
+def quiet_lightning() -> None:
+    """Leaves out Lightning's greetings and its advice on DataLoaders, of which there are none here."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+
+
+# Weights & Biases: a view of the run directory.
+
+
+def wandb_logger(mode: str, recipe: Recipe, path: Path, resumed: bool) -> Any:
+    """A logger that streams with an account and records offline without one; None if switched off. Never asks."""
+    if mode == "off" or os.environ.get("WANDB_MODE") == "disabled":
+        return None
+    if mode == "auto":
+        mode = os.environ.get("WANDB_MODE") or ("online" if has_account() else "offline")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    from lightning.pytorch.loggers import WandbLogger
+
+    topic = registry.system(recipe.system).topic
+    offline = mode == "offline"
+    # Two offline runs with one id overwrite each other when they are synced, so a resumed part gets its own.
+    identity = f"{path.name}-{secrets.token_hex(2)}" if offline and resumed else path.name
+    return WandbLogger(
+        project="theorem-zoo",
+        name=f"{recipe.system}/{recipe.tag}/{path.name}",
+        group=recipe.system,
+        tags=[recipe.system, recipe.tag, topic],
+        id=identity,
+        save_dir=str(path),
+        offline=offline,
+        resume=None if offline else "allow",
+        config=flat_config(recipe),
+    )
+
+
+def has_account() -> bool:
+    """Whether W&B has a key, without asking for one."""
+    import wandb
+
+    return bool(os.environ.get("WANDB_API_KEY") or wandb.Api.__module__ and wandb.setup().settings.api_key or _netrc())
+
+
+def _netrc() -> bool:
+    import netrc
+
+    try:
+        return any("wandb" in host for host in netrc.netrc().hosts)
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def flat_config(recipe: Recipe) -> dict[str, Any]:
+    """The recipe with dotted keys, so that runs can be filtered by any of them."""
+    resolved = recipe.resolved()
+    flat = {"system": recipe.system, "tag": recipe.tag, "seed": resolved["seed_everything"]}
+    for section in ("trainer", "model", "data"):
+        values = resolved[section] if section == "trainer" else resolved[section]["init_args"]
+        flat |= {f"{section}.{name}": value for name, value in values.items()}
+    return flat
+
+
+def tell_wandb(logger: Any, run: Run, verdicts: list[claims.Verdict], drawn: Sequence[Path]) -> None:
+    """Figures as images, verdicts as a table and as summary values."""
+    import wandb
+
+    experiment = logger.experiment
+    for path in drawn:
+        experiment.log({f"figures/{path.stem}": wandb.Image(str(path))})
+    columns = ["claim", "says", "source", "expected", "now", "verdict"]
+    rows = [[str(verdict.entry()[name]) for name in columns] for verdict in verdicts]
+    experiment.log({"claims": wandb.Table(columns=columns, data=rows)})
+    for verdict in verdicts:
+        experiment.summary[f"claims/{verdict.claim.id}"] = verdict.verdict
+    experiment.finish()
+
+
+def weight_of(path: Path) -> Weight:
+    """The weight of a finished run.
+
+    Raises:
+        ZooError: the folder is not one.
+    """
+    try:
+        return Run.read(path).weight
+    except FileNotFoundError as error:
+        raise ZooError(str(error)) from None
