@@ -281,18 +281,13 @@ def wandb_logger(mode: str, recipe: Recipe, path: Path, resumed: bool) -> Any:
 
 
 def has_account() -> bool:
-    """Whether W&B has a key, without asking for one."""
+    """Whether W&B knows a key and accepts it; without a network a run is recorded offline and can be synced later."""
     import wandb
 
-    return bool(os.environ.get("WANDB_API_KEY") or wandb.Api.__module__ and wandb.setup().settings.api_key or _netrc())
-
-
-def _netrc() -> bool:
-    import netrc
-
     try:
-        return any("wandb" in host for host in netrc.netrc().hosts)
-    except (OSError, netrc.NetrcParseError):
+        return bool(wandb.login(prompt=False))
+    except (wandb.Error, OSError) as error:
+        log.warning("W&B is not reached (%s): the run is recorded offline", " ".join(str(error).split()))
         return False
 
 

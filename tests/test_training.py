@@ -1,0 +1,242 @@
+"""The training engine: what chunks, replicas, resumes, processes and signals may and may not change."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+from toy import Line, LineData, LineLaw, LineModule
+
+from datamodules.stream import StreamData, cuts, generator
+from zoo.history import History
+from zoo.replicas import Replicas
+from zoo.training import Checkpoints, ZooModule, checkpoints, spread
+
+MODULES = [LineModule, LineLaw]
+
+
+def fit(module: ZooModule, steps: int, folder: Path, data: StreamData | None = None, **options: Any) -> ZooModule:
+    found = checkpoints(folder)
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+        callbacks=[Checkpoints(folder, 10**9)],
+        **options,
+    )
+    trainer.fit(module, data or LineData(), ckpt_path=found[-1] if found else None, weights_only=True)
+    assert trainer.global_step == steps
+    return module
+
+
+def same(a: ZooModule, b: ZooModule) -> bool:
+    histories = a.history.state(), b.history.state()
+    columns = all(
+        torch.equal(value.nan_to_num(), histories[1]["columns"][name].nan_to_num())
+        for name, value in histories[0]["columns"].items()
+    )
+    return columns and all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("cls", MODULES)
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_resume_is_bit_exact(cls: type[ZooModule], replicas: int, tmp_path: Path) -> None:
+    whole = fit(cls(replicas=replicas), 300, tmp_path / "whole")
+    fit(cls(replicas=replicas), 130, tmp_path / "parts")  # stops inside an epoch, a block and a logged window
+    parts = fit(cls(replicas=replicas), 300, tmp_path / "parts")
+    assert same(whole, parts)
+
+
+@pytest.mark.parametrize("cls", MODULES)
+def test_three_epochs_are_one_and_two_more(cls: type[ZooModule], tmp_path: Path) -> None:
+    data = {"data": LineData(steps_per_epoch=40)}
+    whole = fit(cls(replicas=2), 120, tmp_path / "whole", **data)
+    fit(cls(replicas=2), 40, tmp_path / "parts", LineData(steps_per_epoch=40))
+    parts = fit(cls(replicas=2), 120, tmp_path / "parts", LineData(steps_per_epoch=40))
+    assert same(whole, parts)
+
+
+@pytest.mark.parametrize("cls", MODULES)
+def test_chunks_change_nothing(cls: type[ZooModule], tmp_path: Path) -> None:
+    one = fit(cls(replicas=2, chunk=1), 150, tmp_path / "1")
+    many = fit(cls(replicas=2, chunk=64), 150, tmp_path / "64")
+    assert same(one, many)
+
+
+def test_a_replica_does_not_depend_on_the_others(tmp_path: Path) -> None:
+    few = fit(LineModule(replicas=2), 100, tmp_path / "2")
+    many = fit(LineModule(replicas=5), 100, tmp_path / "5")
+    assert few.copies is not None and many.copies is not None
+    torch.testing.assert_close(few.copies.network.w, many.copies.network.w[:2])
+    assert not torch.equal(many.copies.network.w[0], many.copies.network.w[1])
+
+
+def test_one_replica_by_autograd_equals_the_stacked_gradient(tmp_path: Path) -> None:
+    single = fit(LineModule(replicas=1), 100, tmp_path / "1")
+    stacked = fit(LineModule(replicas=2), 100, tmp_path / "2")
+    torch.testing.assert_close(single.copies.network.w[0], stacked.copies.network.w[0])  # type: ignore[union-attr]
+
+
+def test_float64_is_kept(tmp_path: Path) -> None:
+    module = fit(LineModule(replicas=2, dtype="float64"), 60, tmp_path)
+    networks, task, _ = module.result()
+    assert networks.network.w.dtype == task["truth"].dtype == torch.float64
+
+
+def test_epochs_count_optimiser_steps(tmp_path: Path) -> None:
+    module = LineModule(replicas=2, chunk=7)
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_epochs=3,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(module, LineData(steps_per_epoch=25))
+    assert trainer.global_step == 75 and trainer.current_epoch == 3
+
+
+def test_a_changed_step_size_wins_over_the_checkpoint(tmp_path: Path) -> None:
+    fit(LineModule(replicas=2, step_size=0.1), 50, tmp_path)
+    module = fit(LineModule(replicas=2, step_size=0.003), 60, tmp_path)
+    optimiser: Any = module.optimizers(use_pl_optimizer=False)
+    assert optimiser.param_groups[0]["lr"] == 0.003
+
+
+def test_checkpoints_are_read_without_pickle(tmp_path: Path) -> None:
+    for cls in MODULES:
+        fit(cls(replicas=2), 50, tmp_path / cls.__name__)
+        content = torch.load(checkpoints(tmp_path / cls.__name__)[-1], weights_only=True)
+        assert content["global_step"] == 50 and content["hyper_parameters"]["step_size"] == 0.1
+
+
+def test_history_survives_parquet(tmp_path: Path) -> None:
+    history = History()
+    history.add(0, {"a": torch.tensor([1.0, 2.0])})
+    history.add(10, {"a": torch.tensor([3.0, 4.0]), "b": torch.tensor([5.0, 6.0])})
+    history.write(tmp_path / "history.parquet")
+    again = History.read(tmp_path / "history.parquet")
+    assert again.steps.tolist() == [0, 10] and again.replicas == 2
+    torch.testing.assert_close(again["b"], history["b"], equal_nan=True)
+    assert again.at("a", 10).tolist() == [3.0, 4.0]
+    with pytest.raises(KeyError, match="no metric 'c'"):
+        again["c"]
+
+
+def test_spread_gives_mean_and_quantiles() -> None:
+    flat = spread({"x": torch.arange(11.0)})
+    assert flat == pytest.approx({"x": 5.0, "x/q10": 1.0, "x/q90": 9.0})
+    assert spread({"x": torch.tensor([2.0])}) == {"x": 2.0}
+
+
+def test_cuts_meet_every_multiple() -> None:
+    assert list(cuts(5, 31, 10, 15)) == [(5, 10), (10, 15), (15, 20), (20, 30), (30, 31)]
+
+
+def test_streams_are_pure_and_apart() -> None:
+    data = LineData(seed=1)
+    whole = data.batches(0, 0, 50, 0, 1)["x"]
+    parts = torch.cat([LineData(seed=1).batches(0, a, b, 0, 1)["x"] for a, b in ((0, 13), (13, 40), (40, 50))])
+    assert torch.equal(whole, parts)
+    others = [LineData(seed=2).batches(0, 0, 50, 0, 1), data.batches(1, 0, 50, 0, 1), data.batches(0, 0, 50, 1, 2)]
+    for other in others:
+        assert not torch.isin(other["x"], whole).any()
+    assert generator("a", 1).initial_seed() != generator("a", 2).initial_seed()
+
+
+def test_replicas_stack_and_come_apart() -> None:
+    lines = [Line(d=3, generator=generator(r)) for r in range(4)]
+    replicas = Replicas(lines)
+    x = torch.randn(5, 3)
+    torch.testing.assert_close(replicas(x), torch.stack([line(x) for line in lines]))
+    torch.testing.assert_close(replicas.one(2)(x), lines[2](x))
+    norms = replicas.each(lambda network: network.norm() + network.w.sum())
+    torch.testing.assert_close(norms, torch.stack([line.norm() + line.w.sum() for line in lines]))
+    with pytest.raises(IndexError, match="replicas 0 to 3"):
+        replicas.one(4)
+
+
+def test_a_module_says_what_is_wrong() -> None:
+    for options, says in [({"replicas": 0}, "replicas must be at least 1"), ({"dtype": "half"}, "dtype must be one of")]:
+        with pytest.raises(ValueError, match=says):
+            LineModule(**options)
+
+
+# Processes of their own.
+
+
+def start(folder: Path, *arguments: object) -> subprocess.Popen[bytes]:
+    script = Path(__file__).with_name("toy_run.py")
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"PYTHONPATH": str(script.parent.parent)}
+    environment.pop("ZOO_RUN_DIRECTORY", None)
+    command = [sys.executable, str(script), str(folder), *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+
+
+def finished(process: subprocess.Popen[bytes], folder: Path) -> dict[str, Any]:
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors.decode()
+    return torch.load(folder / "result.pt", weights_only=True)
+
+
+@pytest.mark.parametrize("module", ["LineModule", "LineLaw"])
+def test_two_processes_share_replicas_and_give_the_result_of_one(module: str, tmp_path: Path) -> None:
+    one = finished(start(tmp_path / "1", module, 1, 3, 120), tmp_path / "1")
+    two = finished(start(tmp_path / "2", module, 2, 3, 120), tmp_path / "2")
+    torch.testing.assert_close(one["w"], two["w"])
+    assert torch.equal(one["truth"], two["truth"])
+    assert one["history"]["columns"]["distance"].shape == two["history"]["columns"]["distance"].shape == (3, 3)
+    torch.testing.assert_close(one["history"]["columns"]["distance"], two["history"]["columns"]["distance"])
+    # A run of two processes goes on in one, since its checkpoint holds every replica.
+    more = finished(start(tmp_path / "2", module, 1, 3, 200), tmp_path / "2")
+    whole = finished(start(tmp_path / "3", module, 1, 3, 200), tmp_path / "3")
+    torch.testing.assert_close(more["w"], whole["w"])
+
+
+def test_two_processes_share_the_batches_of_one_replica(tmp_path: Path) -> None:
+    two = finished(start(tmp_path / "2", "LineModule", 2, 1, 100), tmp_path / "2")
+    # The same by hand: the mean gradient of the two ranks' batches.
+    data, line = LineData(), Line(generator=generator("toy", 0, "init", 0))
+    optimiser = torch.optim.Adam(line.parameters(), lr=0.1)
+    task = data.task(0)
+    ranks = [data.batches(0, 0, 100, rank, 2)["x"] for rank in (0, 1)]
+    assert not torch.isin(ranks[0], ranks[1]).any()
+    for step in range(100):
+        x = torch.cat([rank[step] for rank in ranks])
+        optimiser.zero_grad()
+        (line(x) - x @ task["truth"]).square().mean().backward()
+        optimiser.step()
+    torch.testing.assert_close(two["w"][0], line.w.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_killed_in_the_middle_of_a_checkpoint_it_resumes_exactly(tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    process = start(folder, "LineModule", 1, 2, 200, "slow")
+    deadline = time.monotonic() + 120
+    while len(checkpoints(folder / "checkpoints")) < 1 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    (folder / "checkpoints" / "writing").unlink()
+    while not (folder / "checkpoints" / "writing").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert [path.name for path in checkpoints(folder / "checkpoints")] == ["step=50.ckpt"]
+    assert list((folder / "checkpoints").glob(".*.partial"))
+    resumed = finished(start(folder, "LineModule", 1, 2, 200), folder)
+    whole = finished(start(tmp_path / "whole", "LineModule", 1, 2, 200), tmp_path / "whole")
+    assert torch.equal(resumed["w"], whole["w"])
