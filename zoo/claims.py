@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from zoo import registry
 from zoo.files import write_json
@@ -20,7 +20,9 @@ from zoo.registry import System, ZooError
 from zoo.weights import Weight, load, read_record
 
 Rank = Literal["theory", "weights", "training"]
-RANKS: tuple[Rank, ...] = ("theory", "weights", "training")
+Kind = Literal["exact", "bound", "rate", "monte-carlo", "table", "figure"]
+RANKS: tuple[Rank, ...] = get_args(Rank)
+CLAIM_KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Skip(Exception):
@@ -135,7 +137,7 @@ class Claim:
     id: str
     says: str
     source: str
-    kind: Literal["exact", "bound", "rate", "monte-carlo", "table", "figure"]
+    kind: Kind
     expected: Near | AtLeast | AtMost | Between
     seconds: float
     measure: Callable[..., Any]
@@ -237,7 +239,7 @@ def verify(
     """
     for rank in ranks:
         if rank not in RANKS:
-            raise ZooError(f"There is no rank {rank!r}{registry.nearest(rank, RANKS)}; ranks are {', '.join(RANKS)}.")
+            raise ZooError(f"There is no rank {rank!r} among {', '.join(RANKS)}{registry.nearest(rank, RANKS)}")
     loaded: dict[str, Weight] = {}
     trained: dict[str, Run] = {}
     for system, tag in _selected(names):

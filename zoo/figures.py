@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from cycler import cycler
 from matplotlib.figure import Figure as Canvas
 
 from zoo.files import write_beside
@@ -16,12 +17,12 @@ from zoo.files import write_beside
 COLOURS = ["#3366aa", "#cc5533", "#449955", "#885599", "#bb9922", "#338899", "#aa4477", "#777777"]
 THEORY: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1.2, "zorder": 5}
 
-STYLE = {
+STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+    "axes.prop_cycle": cycler(color=COLOURS),
     "legend.frameon": False,
     "legend.fontsize": 8,
     "lines.linewidth": 1.4,

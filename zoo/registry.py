@@ -89,7 +89,7 @@ def system(name: str) -> System:
         ZooError: there is none of this name; the sentence suggests the nearest.
     """
     if name not in systems():
-        raise ZooError(f"There is no system {name!r}{nearest(name, systems())}; `zoo list` shows them all.")
+        raise ZooError(f"There is no system {name!r} (`zoo list` shows them all){nearest(name, systems())}")
     return systems()[name]
 
 
@@ -110,7 +110,7 @@ def weight_file(name: str) -> Path:
     """
     files = weight_files()
     if name not in files:
-        raise ZooError(f"There is no weight {name!r}{nearest(name, files)}; `zoo list` shows them all.")
+        raise ZooError(f"There is no weight {name!r} (`zoo list` shows them all){nearest(name, files)}")
     return files[name]
 
 
@@ -127,9 +127,9 @@ def read_json(path: Path) -> Any:
 
 
 def nearest(name: str, known: Any) -> str:
-    """", did you mean …?" for the known name closest to `name`, or nothing."""
+    """How a sentence about an unknown name ends: ", did you mean …?" for the closest known name, or a full stop."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f", did you mean {close[0]!r}?" if close else ""
+    return f", did you mean {close[0]!r}?" if close else "."
 
 
 def natural(text: str) -> list[tuple[int, str]]:

@@ -83,6 +83,7 @@ class Replicas(nn.Module):
         if not networks:
             raise ValueError("Replicas needs at least one network.")
         super().__init__()
+        self.network: Any
         self.count = len(networks)
         self.network = copy.deepcopy(networks[0])
         states = [network.state_dict(keep_vars=True) for network in networks]

@@ -35,8 +35,13 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 class ZooModule(L.LightningModule):
     """Trains R replicas of one network; a subclass writes what ONE replica does with ONE batch.
 
-    A subclass writes `build`, and either `loss` with `configure_optimizers` or `update`; it may write `learning_rate`,
-    `measure`, `evaluate` and `export`. Its own arguments are flat JSON values, saved with `save_hyperparameters()`.
+    A subclass writes `build`, and either `loss` with `configure_optimizers` or `update`:
+
+        loss(network, batch, task) -> {"loss": scalar, …}, averaged between two rows of the history
+        update(tensors, batch, task, step) -> the new parameters, by name
+
+    It may write `learning_rate(step)`, `measure`, `evaluate(network, batch, task)` on validation batches, and `export`. Its own
+    arguments are flat JSON values, saved with `save_hyperparameters()`.
 
     Args:
         replicas: R, independent copies trained side by side. With one replica the step is ordinary autograd, so that
@@ -54,6 +59,10 @@ class ZooModule(L.LightningModule):
     system: ClassVar[str]
     headline: ClassVar[str] = "loss"
     threads: ClassVar[int | None] = 1  # a second thread never helps a tiny step; None leaves PyTorch's choice
+
+    loss: Callable[..., dict[str, Tensor]]
+    update: Callable[..., dict[str, Tensor]]
+    evaluate: Callable[..., dict[str, Tensor]]
 
     def __init__(
         self,
@@ -84,7 +93,7 @@ class ZooModule(L.LightningModule):
         self._validation: list[dict[str, Tensor]] = []
         self._seconds_before, self._started = 0.0, 0.0
         if hasattr(self, "evaluate"):  # Lightning asks every module with a validation_step for validation data
-            self.validation_step = self._validate
+            self.validation_step = self._validate  # type: ignore[method-assign]
 
 
     # What a subclass writes, for one replica.
@@ -176,7 +185,7 @@ class ZooModule(L.LightningModule):
         advance = self._advance_by_law if hasattr(self, "update") else self._advance_by_gradient
         advance(batches, chunk["start"], chunk["steps"])
         end = chunk["start"] + chunk["steps"]
-        # A raw optimiser inside a manual training_step leaves Lightning's count at 0: this is the one place that counts.
+        # A raw optimiser in a manual training_step leaves Lightning's count at 0: this is the one place that counts.
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         for count in (progress.total, progress.current):
             count.ready += chunk["steps"]

@@ -113,7 +113,7 @@ def network_class(system_name: str, network: str) -> type[nn.Module]:
     """
     networks = system(system_name).networks
     if network not in networks:
-        raise ZooError(f"{system_name} has no network {network!r}{nearest(network, networks)}.")
+        raise ZooError(f"{system_name} has no network {network!r}{nearest(network, networks)}")
     return attribute(networks[network])
 
 
@@ -186,7 +186,7 @@ def _check(path: Path, record: Record, skeleton: nn.Module, parameters: Mapping[
     expected = skeleton.state_dict()
     for name in parameters:
         if name not in expected:
-            raise WeightError(f"{path} holds {name!r}, which {record.network} does not have{nearest(name, expected)}.")
+            raise WeightError(f"{path} holds {name!r}, which {record.network} does not have{nearest(name, expected)}")
     for name, tensor in expected.items():
         if name not in parameters:
             raise WeightError(f"{path} does not hold {name!r}, which {record.network} needs.")

@@ -23,7 +23,7 @@ def construct(options: argparse.Namespace) -> int:
         system_name, _, tag = name.partition(".")
         system = registry.system(system_name)
         if tag not in system.constructions:
-            raise ZooError(f"{system_name} constructs no {tag!r}{nearest(tag, system.constructions)}.")
+            raise ZooError(f"{system_name} constructs no {tag!r}{nearest(tag, system.constructions)}")
         start = time.perf_counter()
         built = registry.attribute(system.constructions[tag])()
         networks = Replicas(built.networks)
@@ -62,7 +62,7 @@ def ship(options: argparse.Namespace) -> int:
 
 
 def _judge(system: registry.System, tag: str) -> None:
-    verdicts = [v for v in claims.verify([f"{system.name}.{tag}"], ("weights",))]
+    verdicts = list(claims.verify([f"{system.name}.{tag}"], ("weights",)))
     claims.Cards(system).write(verdicts)
     for verdict in verdicts:
         print(f"{verdict.claim.id} {verdict.verdict}: {show_value(verdict.now)}, expected {verdict.row()['expected']}")

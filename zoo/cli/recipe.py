@@ -104,8 +104,9 @@ def short_names() -> dict[str, Any]:
     for info in pkgutil.iter_modules(datamodules.__path__):
         importlib.import_module(f"datamodules.{info.name}")
 
-    def below(cls: type) -> list[type]:
-        return [one for sub in cls.__subclasses__() for one in (sub, *below(sub))]
+    def below(cls: type[Any]) -> list[type[Any]]:
+        children: list[type[Any]] = cls.__subclasses__()
+        return children + [one for child in children for one in below(child)]
 
     return {cls.__name__: cls for cls in (*below(ZooModule), *below(StreamData))}
 

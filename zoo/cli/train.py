@@ -94,7 +94,7 @@ def execute(
     quiet_lightning()
     module, data = recipe.objects()
     path = resumed or Path(os.environ.get(RUN_DIRECTORY) or root / recipe.system / recipe.tag / new_id())
-    leads = rank_zero_only.rank in (0, None)
+    leads = getattr(rank_zero_only, "rank", 0) in (0, None)
     handler = start_directory(path, recipe) if leads else logging.NullHandler()
     stop = StopOnSignal()
     trainer_options = recipe.trainer_options()
@@ -152,6 +152,8 @@ def execute(
         log.info("%d optimiser steps in %.1f s", trainer.global_step, module.seconds)
         if judge:
             conclude(run, recipe, logger)
+    if logger is not None:
+        logger.experiment.finish()
     log.removeHandler(handler)
     handler.close()
     return path, stop.received
@@ -258,9 +260,9 @@ def wandb_logger(mode: str, recipe: Recipe, path: Path, resumed: bool) -> Any:
     """A logger that streams with an account and records offline without one; None if switched off. Never asks."""
     if mode == "off" or os.environ.get("WANDB_MODE") == "disabled":
         return None
+    os.environ.setdefault("WANDB_SILENT", "true")
     if mode == "auto":
         mode = os.environ.get("WANDB_MODE") or ("online" if has_account() else "offline")
-    os.environ.setdefault("WANDB_SILENT", "true")
     from lightning.pytorch.loggers import WandbLogger
 
     topic = registry.system(recipe.system).topic
@@ -274,7 +276,7 @@ def wandb_logger(mode: str, recipe: Recipe, path: Path, resumed: bool) -> Any:
         tags=[recipe.system, recipe.tag, topic],
         id=identity,
         save_dir=str(path),
-        offline=offline,
+        mode=mode,
         resume=None if offline else "allow",
         config=flat_config(recipe),
     )
@@ -308,12 +310,11 @@ def tell_wandb(logger: Any, run: Run, verdicts: list[claims.Verdict], drawn: Seq
     experiment = logger.experiment
     for path in drawn:
         experiment.log({f"figures/{path.stem}": wandb.Image(str(path))})
-    columns = ["claim", "says", "source", "expected", "now", "verdict"]
-    rows = [[str(verdict.entry()[name]) for name in columns] for verdict in verdicts]
+    columns: list[str | int] = ["claim", "says", "source", "expected", "now", "verdict"]
+    rows = [[str(verdict.entry()[str(name)]) for name in columns] for verdict in verdicts]
     experiment.log({"claims": wandb.Table(columns=columns, data=rows)})
     for verdict in verdicts:
         experiment.summary[f"claims/{verdict.claim.id}"] = verdict.verdict
-    experiment.finish()
 
 
 def weight_of(path: Path) -> Weight:

@@ -67,7 +67,7 @@ class Entry:
             networks=", ".join(system.networks),
             example=", ".join(f"{key}={value!r}" for key, value in system.examples[system.default].items()),
             default=system.default,
-            network=inspect.getdoc(cls),
+            network=f"{inspect.getdoc(cls)}\n\nforward: {inspect.getdoc(cls.forward)}",
             weights=_lines(f"{r['tag']}: {r['network']}, {r['origin']}, {r['replicas']} replicas" for r in records),
             claims=_lines(f"{c['claim']} {c['verdict']}: {c['says']}" for c in claims),
             paper=system.paper,
