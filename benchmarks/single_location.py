@@ -1,11 +1,13 @@
 """Speed of single-location SGD: the zoo's chunks of stacked replicas against plain Lightning and a bare PyTorch loop.
 
-    python benchmarks/single_location.py            # about 5 minutes on two cores; --quick for 1 minute without compiling
+    python benchmarks/single_location.py            # about 5 minutes on two cores; --quick for 1 minute without
+        compiling
 
-d = 80, L = 10 tokens, batches of 5, 30 replicas, each with its own k*, v* and its own stream of fresh samples. All programs make the
-same update (projected SGD with the paper's schedule), in one thread each. The alternatives train one replica at a time, so their
-steps per second are their replica-steps per second. Each number is the best of several rounds, taken in turn so that a change in
-the machine's load meets all of them; starting and compiling are left out, compiling is told apart.
+d = 80, L = 10 tokens, batches of 5, 30 replicas, each with its own k*, v* and its own stream of fresh samples. All
+programs make the same update (projected SGD with the paper's schedule), in one thread each. The alternatives train
+one replica at a time, so their steps per second are their replica-steps per second. Each number is the best of
+several rounds, taken in turn so that a change in the machine's load meets all of them; starting and compiling are
+left out, compiling is told apart.
 """
 
 from __future__ import annotations
@@ -104,7 +106,9 @@ class Clock(Callback):
 def plain_lightning(steps: int) -> float:
     clock = Clock(skip=100)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        trainer = L.Trainer(max_steps=steps, max_epochs=-1, default_root_dir=folder, callbacks=[clock], accelerator="cpu")
+        trainer = L.Trainer(
+            max_steps=steps, max_epochs=-1, default_root_dir=folder, callbacks=[clock], accelerator="cpu"
+        )
         trainer.fit(Plain(), DataLoader(Samples(), batch_size=None))
     return clock.rate
 
@@ -143,8 +147,14 @@ def zoo(cls: type[ProjectedDescent], sampler: str, compile: bool) -> Callable[[i
         data = SingleLocationData(d=LAW.d, batch_size=BATCH, sampler=sampler)
         clock = Clock(skip=256)
         trainer = L.Trainer(
-            max_steps=steps, max_epochs=-1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, callbacks=[clock], accelerator="cpu",
+            max_steps=steps,
+            max_epochs=-1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[clock],
+            accelerator="cpu",
         )
         trainer.fit(module, data)
         return clock.rate * REPLICAS, clock.warm_up
@@ -179,7 +189,9 @@ def main() -> None:
             best[name] = max(best[name], rate)
             if "compiled" in name:
                 compiling[name] = max(compiling.get(name, 0.0), seconds)
-    print(f"{'d=80, L=10, batch 5':32}{'replica-steps/s':>16}{'x Lightning':>13}{'x bare loop':>13}{'compiling, s':>14}")
+    print(
+        f"{'d=80, L=10, batch 5':32}{'replica-steps/s':>16}{'x Lightning':>13}{'x bare loop':>13}{'compiling, s':>14}"
+    )
     for name, rate in best.items():
         ratios = rate / best["plain Lightning"], rate / best["bare loop"]
         seconds = f"{compiling[name]:.0f}" if name in compiling else ""

@@ -1,8 +1,9 @@
 """Single-location regression data, drawn online: one informative token, L - 1 others, a real label.
 
-k*, v* orthonormal in R^d; X_0 ~ N(sqrt(d/2) k*, gamma2 I), X_1, …, X_{L-1} ~ N(0, I), y = X_0.v* + N(0, noise^2), all independent. The
-informative token comes first: the predictors do not change under permutations of the tokens, so a hidden random position gives
-the same law of the loss (a model with positional information would need the tokens shuffled).
+k*, v* orthonormal in R^d; X_0 ~ N(sqrt(d/2) k*, gamma2 I), X_1, …, X_{L-1} ~ N(0, I), y = X_0.v* + N(0, noise^2), all
+independent. The informative token comes first: the predictors do not change under permutations of the tokens, so a
+hidden random position gives the same law of the loss (a model with positional information would need the tokens
+shuffled).
 
 Marion, Berthier, Biau, Boyer, "Attention layers provably solve single-location regression" (ICLR 2025).
 """
@@ -28,9 +29,9 @@ class SingleLocationData(StreamData):
         gamma2: variance of the informative token; 1/2 gives all tokens the expected squared norm d.
         noise: standard deviation of the label noise.
         batch_size: samples of one step.
-        sampler: "full" draws the tokens; "span" only their coordinates on span{k*, v*, k, v} and the chi variables that stand for the
-            other d - 4 dimensions (equal in law for the order parameters, at a cost that does not depend on d); "population" draws
-            nothing, for descent on the closed-form risk.
+        sampler: "full" draws the tokens; "span" only their coordinates on span{k*, v*, k, v} and the chi variables
+            that stand for the other d - 4 dimensions (equal in law for the order parameters, at a cost that does not
+            depend on d); "population" draws nothing, for descent on the closed-form risk.
         seed: of the tasks and of the streams.
         steps_per_epoch: optimiser steps that Lightning calls one epoch.
 
@@ -56,7 +57,9 @@ class SingleLocationData(StreamData):
         if d < 2:
             raise ValueError(f"d={d}: k* and v* are orthogonal, so a token needs at least two coordinates")
         if sampler == "span" and d < 6:
-            raise ValueError(f"d={d}: sampler='span' needs d >= 6, since its chi variables have d - 5 degrees of freedom; use sampler='full'")
+            raise ValueError(
+                f"d={d}: sampler='span' needs d >= 6, since its chi variables have d - 5 degrees of freedom; use sampler='full'"
+            )
         if length < 1 or batch_size < 1:
             raise ValueError(f"length={length} and batch_size={batch_size} must be at least 1")
         if gamma2 <= 0 or noise < 0:
@@ -67,7 +70,9 @@ class SingleLocationData(StreamData):
     def task(self, replica: int) -> dict[str, Tensor]:
         """k_star, v_star (d,) and the constants length, gamma2, noise of the law, in float64."""
         # k* a normalised Gaussian, v* a Gaussian made orthogonal to it
-        normals = torch.randn(self.d, 2, generator=generator(type(self).__name__, self.seed, "task", replica), dtype=torch.float64)
+        normals = torch.randn(
+            self.d, 2, generator=generator(type(self).__name__, self.seed, "task", replica), dtype=torch.float64
+        )
         k_star, v_star = torch.linalg.qr(normals)[0].unbind(-1)
         constants = {"length": self.length, "gamma2": self.gamma2, "noise": self.noise}
         return {"k_star": k_star.contiguous(), "v_star": v_star.contiguous()} | {
@@ -77,9 +82,8 @@ class SingleLocationData(StreamData):
     def draw(self, generator: torch.Generator, steps: int, task: dict[str, Tensor]) -> dict[str, Tensor]:
         """`steps` batches for one replica, float32.
 
-        full: X (steps, b, L, d), y (steps, b).  population: nothing.
-        span: X (steps, b, L, 4) in an orthonormal basis starting with k*, v*; y (steps, b); bartlett (steps, 3), that is
-        (chi_{d-4}, chi_{d-5}, N(0, 1)).
+        full: X (steps, b, L, d), y (steps, b).  population: nothing. span: X (steps, b, L, 4) in an orthonormal basis
+        starting with k*, v*; y (steps, b); bartlett (steps, 3), that is (chi_{d-4}, chi_{d-5}, N(0, 1)).
         """
         if self.sampler == "population":
             return {}

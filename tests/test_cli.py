@@ -25,9 +25,10 @@ SHORT = ["single_location/manifold", "--trainer.max_steps=300", "--model.d=50", 
 
 
 def zoo(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs `zoo` in a process of its own."""
+    """Runs `zoo` in a process of its own; a variable that is set to nothing is taken out of its environment."""
     command = [sys.executable, "-m", "zoo", *arguments]
-    return subprocess.run(command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=300)
+    variables = {name: value for name, value in (os.environ | environment).items() if value}
+    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=300)
 
 
 def only(folder: Path) -> Path:
@@ -131,7 +132,7 @@ MISTAKES = {
     "unknown key": (["train", *SHORT, "--model.step_sise=1"], "did you mean 'model.step_size'?"),
     "unknown section": (["train", *SHORT, "--trainor.max_steps=1"], "There is no key 'trainor.max_steps', did you mean"),
     "wrong type": (["train", *SHORT, "--trainer.max_steps=many"], "trainer.max_steps"),
-    "refused value": (["train", *SHORT, "--model.replicas=0"], "replicas must be at least 1"),
+    "refused value": (["train", *SHORT, "--model.chunk=0"], "chunk must be at least 1"),
     "no value": (["train", *SHORT, "--model.d"], "--model.d needs a value"),
     "stray word": (["train", *SHORT, "more"], "'more' is not an option"),
     "unknown class": (["train", *SHORT, "--model.class_path=PopulationDecent"], "did you mean 'PopulationDescent'?"),

@@ -16,7 +16,7 @@ import torch
 from toy import Line, LineData, LineLaw, LineModule
 
 from datamodules.stream import StreamData, cuts, generator
-from zoo.history import History
+from zoo.history import History, NotMeasured
 from zoo.replicas import Replicas
 from zoo.training import Checkpoints, ZooModule, checkpoints, spread
 
@@ -133,7 +133,7 @@ def test_history_survives_parquet(tmp_path: Path) -> None:
     assert again.steps.tolist() == [0, 10] and again.replicas == 2
     torch.testing.assert_close(again["b"], history["b"], equal_nan=True)
     assert again.at("a", 10).tolist() == [3.0, 4.0]
-    with pytest.raises(KeyError, match="no metric 'c'"):
+    with pytest.raises(NotMeasured, match="no metric 'c'"):
         again["c"]
 
 

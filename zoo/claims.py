@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from zoo import registry
 from zoo.files import write_json
-from zoo.history import Run
+from zoo.history import NotMeasured, Run
 from zoo.registry import System, ZooError
 from zoo.weights import Weight, load, read_record
 
@@ -211,7 +211,7 @@ def measure(system: str, claim: Claim, subjects: Sequence[Any], card: dict[str, 
     start = time.perf_counter()
     try:
         result = claim.measure(*subjects)
-    except Skip as reason:
+    except (Skip, NotMeasured) as reason:  # a run that was cut short does not have every step
         return Verdict(system, claim, f"skipped({reason})", None, card, time.perf_counter() - start)
     if not isinstance(result, Measured):
         result = Measured(result)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from zoo.weights import Weight
 
 
+class NotMeasured(LookupError):
+    """A metric or a step that a history does not have."""
+
+
 class History:
     """Measurements by step; a metric that was not measured at a step is NaN there."""
 
@@ -48,17 +52,21 @@ class History:
         """One metric at every logged step, (s, r) float64.
 
         Raises:
-            KeyError: no step has this metric.
+            NotMeasured: no step has this metric.
         """
         if name not in self.metrics:
-            raise KeyError(f"The history has no metric {name!r}; it has {', '.join(self.metrics) or 'none'}.")
+            raise NotMeasured(f"the history has no metric {name!r}; it has {', '.join(self.metrics) or 'none'}")
         absent = torch.full((self.replicas,), torch.nan, dtype=torch.float64)
         return torch.stack([self._rows[step].get(name, absent) for step in sorted(self._rows)])
 
     def at(self, name: str, step: int) -> Tensor:
-        """One metric at one logged step, (r,)."""
+        """One metric at one logged step, (r,).
+
+        Raises:
+            NotMeasured: it was not measured then.
+        """
         if name not in self._rows.get(step, {}):
-            raise KeyError(f"{name!r} was not measured at step {step}.")
+            raise NotMeasured(f"{name} was not measured at step {step}")
         return self._rows[step][name]
 
     def last(self, name: str) -> Tensor:
@@ -91,7 +99,9 @@ class History:
         }
         table |= {name: self[name].flatten().numpy() for name in self.metrics}
         with write_beside(path) as beside:
-            pq.write_table(pa.table(table), beside)
+            # Numbers that were float32 once have empty low bytes, which this layout lets the compressor see.
+            options = {"compression": "zstd", "use_dictionary": False, "use_byte_stream_split": self.metrics}
+            pq.write_table(pa.table(table), beside, **options)
 
     @classmethod
     def read(cls, path: Path) -> History:
@@ -136,6 +146,16 @@ class Run:
         recipe = yaml.safe_load((path / "recipe.yaml").read_text())
         weight = read_weight(weights[0])
         return cls(path, weight.system, weight.tag, recipe, History.read(path / "history.parquet"), weight)
+
+    @classmethod
+    def shipped(cls, name: str) -> Run:
+        """The run behind a trained weight of the zoo, by name "system.tag"; its path is the weights folder."""
+        from zoo.registry import weight_file
+        from zoo.weights import load
+
+        path, weight = weight_file(name), load(name)
+        history = History.read(path.with_suffix(".parquet"))
+        return cls(path.parent, weight.system, weight.tag, weight.record.recipe, history, weight)
 
 
 def summary(history: History) -> dict[str, float]:

@@ -24,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("list", help="systems and their weights, with claims k/n")
     one.add_argument("pattern", nargs="?", default="*", help="shell pattern of names, such as 'single_*'")
     one.add_argument("--json", action="store_true", help="for machines")
+    one.add_argument("--markdown", action="store_true", help="the table of the README")
 
     one = commands.add_parser("show", help="everything known about a system or a weight")
     one.add_argument("name", help="single_location or single_location.manifold")
@@ -47,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="auto")
     one.add_argument("--print_config", action="store_true", help="print the resolved recipe and stop")
 
-    one = commands.add_parser("figures", help="draw the figures that need no run")
+    one = commands.add_parser("figures", help="draw the figures, from formulas and from shipped weights")
     one.add_argument("names", nargs="*", help="systems; every system if none is given")
     one.add_argument("--out", default="figures", help="folder (figures)")
 

@@ -42,12 +42,27 @@ def list_all(options: argparse.Namespace) -> int:
     if options.json:
         show_json(rows)
         return 0
+    if options.markdown:
+        print(markdown(rows))
+        return 0
     columns = ("name", "what", "origin", "replicas", "size", "claims")
     cells = [
         (r["name"], r["says"], r["origin"], r["replicas"], r["size"] and show_size(r["size"]), r["claims"]) for r in rows
     ]
     show_table(f"{len(registry.systems())} systems, {len(registry.weight_files())} weights", columns, cells)
     return 0
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The table of the README: one line per system, its weights by name."""
+    lines = ["| system | paper | weights | claims that hold |", "| --- | --- | --- | --- |"]
+    for row in rows:
+        if row["is"] == "system":
+            paper = registry.system(row["name"]).paper
+            mine = [one["name"].split(".")[1] for one in rows if one["is"] == "weight" and one["name"].startswith(row["name"])]
+            link = f"[{paper.title}](https://arxiv.org/abs/{paper.arxiv}), {paper.venue} {paper.year}"
+            lines.append(f"| `{row['name']}` | {link} | {', '.join(f'`{tag}`' for tag in mine)} | {row['claims']} |")
+    return "\n".join(lines)
 
 
 def show_size(size: int) -> str:

@@ -6,10 +6,12 @@ import argparse
 import shutil
 import sys
 import time
+from fnmatch import fnmatch
 from pathlib import Path
 
 from zoo import claims, registry
 from zoo.cli.console import show_value
+from zoo.files import write_beside
 from zoo.registry import ZooError, nearest
 
 
@@ -48,15 +50,17 @@ def construct(options: argparse.Namespace) -> int:
 
 
 def ship(options: argparse.Namespace) -> int:
-    """Copies the weight of each finished run, with its record, into the zoo, and measures what it now decides."""
+    """Copies the weight of each finished run into the zoo, with its record and its history."""
     from zoo.cli.train import weight_of
 
     for path in map(Path, options.runs):
         weight = weight_of(path)
         folder = registry.system(weight.system).folder / "weights"
         folder.mkdir(exist_ok=True)
-        for suffix in (".safetensors", ".json"):
-            shutil.copyfile(path / "weights" / f"{weight.tag}{suffix}", folder / f"{weight.tag}{suffix}")
+        files = {suffix: path / "weights" / f"{weight.tag}{suffix}" for suffix in (".safetensors", ".json")}
+        for suffix, source in (files | {".parquet": path / "history.parquet"}).items():
+            with write_beside(folder / f"{weight.tag}{suffix}") as beside:
+                shutil.copyfile(source, beside)
         print(f"wrote {folder / weight.tag}.safetensors, {weight.record.size} bytes")
     return 0
 
@@ -69,14 +73,21 @@ def _judge(system: registry.System, tag: str) -> None:
 
 
 def figures(options: argparse.Namespace) -> int:
-    """Draws every figure that needs no run: from formulas alone, or from shipped weights."""
+    """Draws every figure: from formulas alone, from shipped weights, from the histories of shipped weights."""
     from zoo import figures as style
+    from zoo.history import Run
     from zoo.weights import load
 
     for name in options.names or list(registry.systems()):
         system = registry.system(name)
         for figure in system.part("figures").FIGURES:
             if figure.recipes:
+                histories = sorted((system.folder / "weights").glob("*.parquet"), key=lambda p: registry.natural(p.stem))
+                for tag in (path.stem for path in histories):
+                    if any(fnmatch(tag, pattern) for pattern in figure.recipes):
+                        canvas = figure.draw(Run.shipped(f"{name}.{tag}"))
+                        for path in style.save(canvas, Path(options.out) / name, f"{figure.name}_{tag}"):
+                            print(path)
                 continue
             missing = [t for t in figure.weights if f"{name}.{t}" not in registry.weight_files()]
             if missing:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -108,7 +109,7 @@ def circle_ratio(*weights: Weight) -> float:
 def exact_memory(weight: Weight) -> list[float]:
     """Rank of [x_S ; W_V A], recall, largest error of a logit, all on the stored sequences."""
     tokens, targets = weight.task["sequences"][0], weight.task["targets"][0]
-    network = weight.network.one(0)
+    network: Any = weight.network.one(0)
     with torch.no_grad():
         logits, features = network(tokens), network.features(tokens)
         wanted = network.unembedding[targets] @ network.unembedding.T
@@ -262,7 +263,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         id="C3",
-        says="Two dimensions are enough: all 100 contexts are known (recall), logits are cos(2 pi (j - g) / N) (error).",
+        says="Two dimensions are enough: all contexts are known (recall), logits are cos(2 pi (j - g) / N) (error).",
         source="Corollary 1 and Proposition 3",
         kind="exact",
         expected=Near([1, 0], absolute=1e-6),
@@ -287,8 +288,8 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         id="C5",
-        says="On H d_h + d random laws one layer reaches the divergence of the best rank-d encoder (difference), which is "
-        "0 at d = N - 1 (value) and not at d = N - 2 (1 if it exceeds 0.001).",
+        says="On H d_h + d random laws one layer reaches the divergence of the best rank-d encoder (difference), "
+        "which is 0 at d = N - 1 (value) and not at d = N - 2 (1 if it exceeds 0.001).",
         source="Theorem 1 and Proposition 2",
         kind="exact",
         expected=Near([0, 0, 1], absolute=1e-6),
@@ -378,7 +379,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         id="C12",
-        says="At equal parameters attention's accuracy (first three, H = 1, 11, 21) is straight, the MLP's concave and ahead.",
+        says="At equal parameters attention's accuracy (first three, H = 1, 11, 21) is straight, the MLP's ahead.",
         source=f"Figure 3, d = 13, {CODE}",
         kind="figure",
         expected=Near([0.085, 0.363, 0.686, 0.084, 0.779, 0.977], absolute=0.05),

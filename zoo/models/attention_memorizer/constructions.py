@@ -39,5 +39,5 @@ def constructed_long() -> Constructed:
 
 
 def constructed_circle() -> Constructed:
-    """All 100 associations of two tokens out of 10, d = d_h = 2, 49 heads, the unembedding on a circle (Corollary 1)."""
+    """All 100 associations of two tokens out of 10, d = d_h = 2, 49 heads, W_U on a circle (Corollary 1)."""
     return memoriser(10, 2, 2, 49, 2)

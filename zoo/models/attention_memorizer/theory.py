@@ -297,36 +297,43 @@ def best_encoder(
     dim: int,
     generator: torch.Generator,
     weights: Tensor | None = None,
-    restarts: int = 4,
+    restarts: int = 8,
     iterations: int = 2000,
 ) -> Encoder:
     """The sequence encoder L(N, S, d) nearest to the laws (n, v), by L-BFGS in float64: Proposition 1's lower bound.
 
-    The problem is not convex: the best of `restarts` starts is kept, the first from the singular vectors of the
-    log-laws.
+    The problem has local minima: the best of `restarts` starts is kept, the first two from the singular vectors of the
+    log-laws and of the laws, the others random.
 
     Args:
         weights: probability of each sequence (n,), summing to 1; equal if None.
-        iterations: of L-BFGS in each restart; it stops earlier at a gradient of 1e-10.
+        iterations: of L-BFGS in each start; it stops earlier at a gradient of 1e-10.
     """
     laws = laws.double()
     weights = None if weights is None else weights.double()
-    logs = laws.clamp_min(1e-6).log()
-    logs = logs - logs.mean(1, keepdim=True)
-    u, s, vh = torch.linalg.svd(logs, full_matrices=False)
-    rank = min(dim, len(s))
     best = Encoder(torch.empty(0), torch.empty(0), math.inf)
     for restart in range(restarts):
-        encoding = 0.3 * torch.randn(len(laws), dim, dtype=torch.float64, generator=generator)
-        unembedding = torch.randn(laws.shape[1], dim, dtype=torch.float64, generator=generator)
         if restart == 0:
-            encoding[:, :rank], unembedding[:, :rank] = u[:, :rank] * s[:rank].sqrt(), vh[:rank].T * s[:rank].sqrt()
-            encoding[:, rank:] = 0
+            encoding, unembedding = _leading(laws.clamp_min(1e-6).log(), dim)
+        elif restart == 1:
+            encoding, unembedding = _leading(laws, dim)
+        else:
+            encoding = 0.3 * torch.randn(len(laws), dim, dtype=torch.float64, generator=generator)
+            unembedding = torch.randn(laws.shape[1], dim, dtype=torch.float64, generator=generator)
         found = _descend(laws, weights, encoding, unembedding, iterations)
         best = min(best, found, key=lambda one: one.divergence)
         if best.divergence < 1e-12:
             break
     return best
+
+
+def _leading(matrix: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Factors (n, d) and (v, d) of the best rank-d approximation, up to a constant per row, which a softmax ignores."""
+    u, s, vh = torch.linalg.svd(matrix - matrix.mean(1, keepdim=True), full_matrices=False)
+    root = s[:dim].sqrt()
+    pad = (0, max(0, dim - len(s)))
+    left, right = (torch.nn.functional.pad(one * root, pad) for one in (u[:, :dim], vh[:dim].T))
+    return left.contiguous(), right.contiguous()
 
 
 def _descend(laws: Tensor, weights: Tensor | None, encoding: Tensor, unembedding: Tensor, iterations: int) -> Encoder:

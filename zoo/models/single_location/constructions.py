@@ -14,14 +14,24 @@ REPLICAS = 5  # draws of (k*, v*)
 
 def oracle() -> Constructed:
     """The optimum of Theorem 5: k = k*, v = v*, with the size and lam of the paper's first experiments."""
-    return _aligned(theory.Law(400), 0.1, "erf", "k = k*, v = v* at d = 400, lam = 0.1, the minimum that training from the manifold finds")
+    return _aligned(
+        theory.Law(400),
+        0.1,
+        "erf",
+        "k = k*, v = v* at d = 400, lam = 0.1, the minimum that training from the manifold finds",
+    )
 
 
 def softmax_oracle() -> Constructed:
     """k = k*, v = v* with a softmax gate at d = 32, at the lam with the smallest risk."""
     law = theory.Law(32)
     lam, _ = theory.best_softmax(law, 200_000, torch.Generator().manual_seed(0))
-    return _aligned(law, round(lam, 3), "softmax", "k = k*, v = v* with a softmax gate at d = 32 and its best lam, close to the Bayes risk")
+    return _aligned(
+        law,
+        round(lam, 3),
+        "softmax",
+        "k = k*, v = v* with a softmax gate at d = 32 and its best lam, close to the Bayes risk",
+    )
 
 
 def _aligned(law: theory.Law, lam: float, gate: str, note: str) -> Constructed:

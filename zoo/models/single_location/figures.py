@@ -91,7 +91,15 @@ def _square_panel(ax: Any, run: Run, law: Law) -> None:
         grid = torch.linspace(-1, 1, 15, dtype=torch.float64)
         x, y = torch.meshgrid(grid, grid, indexing="xy")
         flow = theory.limit_flow(x, y, law, lam)
-        ax.streamplot(grid.numpy(), grid.numpy(), *(f.numpy() for f in flow), color="#cccccc", linewidth=0.6, arrowsize=0.6, density=0.8)
+        ax.streamplot(
+            grid.numpy(),
+            grid.numpy(),
+            *(f.numpy() for f in flow),
+            color="#cccccc",
+            linewidth=0.6,
+            arrowsize=0.6,
+            density=0.8,
+        )
     # runs that end in different places, so that every kind of end is seen
     ends = torch.stack([kappa[-1], nu[-1]], 1)
     chosen = [0]
@@ -116,7 +124,9 @@ def _distance_panel(ax: Any, run: Run) -> None:
         ax.plot([], [], color=COLOURS[3], label=f"{values.shape[1]} runs")
     else:
         _band(ax, steps, values, COLOURS[3], f"{values.shape[1]} runs, median and 95 %")
-    ax.set(yscale="log", ylim=(lowest, 3), ylabel=r"$(\theta^2 + \eta^2 + \rho^2)^{1/2}$", title="distance to the manifold")
+    ax.set(
+        yscale="log", ylim=(lowest, 3), ylabel=r"$(\theta^2 + \eta^2 + \rho^2)^{1/2}$", title="distance to the manifold"
+    )
     ax.legend()
 
 
@@ -126,7 +136,12 @@ def risk_against_d() -> Canvas:
     dims = [int(d) for d in torch.logspace(0.6, 5, 40)]
     ax.plot(dims, [theory.null_excess(Law(d)) for d in dims], color=COLOURS[7], linestyle=":", label="predictor 0")
     ax.plot(dims, [theory.linear_excess(Law(d)) for d in dims], color=COLOURS[1], label="best linear, Proposition 3")
-    ax.plot(dims, [theory.best_oracle(Law(d))[1] for d in dims], color=COLOURS[0], label="erf gate at its best lam, Theorem 1")
+    ax.plot(
+        dims,
+        [theory.best_oracle(Law(d))[1] for d in dims],
+        color=COLOURS[0],
+        label="erf gate at its best lam, Theorem 1",
+    )
     fitted = fitted_linear()
     ax.plot(8, fitted.value, "o", color=COLOURS[1], markersize=5, label="least squares on samples")
     for d in (4, 16, 80, 400, 2_000, 10_000, 100_000):
@@ -143,8 +158,24 @@ def risk_against_d() -> Canvas:
     }
     for (label, kind), colour in zip(kinds.items(), (COLOURS[2], "black"), strict=True):
         estimates = [kind(Law(d), torch.Generator().manual_seed(d)) for d in small]
-        ax.errorbar(small, [e.value for e in estimates], [2 * e.error for e in estimates], fmt="o-", color=colour, markersize=4, linewidth=0.8, label=label)
-    ax.set(xscale="log", yscale="log", ylim=(1e-4, 1), xlabel="dimension d of a token", ylabel="excess risk", title=r"$L = 10$ tokens, $\gamma^2 = 1/2$")
+        ax.errorbar(
+            small,
+            [e.value for e in estimates],
+            [2 * e.error for e in estimates],
+            fmt="o-",
+            color=colour,
+            markersize=4,
+            linewidth=0.8,
+            label=label,
+        )
+    ax.set(
+        xscale="log",
+        yscale="log",
+        ylim=(1e-4, 1),
+        xlabel="dimension d of a token",
+        ylabel="excess risk",
+        title=r"$L = 10$ tokens, $\gamma^2 = 1/2$",
+    )
     ax.legend(loc="lower left", bbox_to_anchor=(0.28, 0), fontsize=7)
     return canvas
 

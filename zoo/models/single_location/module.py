@@ -1,7 +1,8 @@
 """Projected gradient descent on the sphere for single-location regression: on the exact risk, and on samples.
 
-All three modules make the same step, k <- k - step_size (I - k k') grad_k then k <- k/|k|, and the same for v, both from the same old
-pair, and log the same metrics: excess_risk, the order parameters kappa, nu, theta, eta, rho, their distance to the manifold, and lam.
+All three modules make the same step, k <- k - step_size (I - k k') grad_k then k <- k/|k|, and the same for v, both
+from the same old pair, and log the same metrics: excess_risk, the order parameters kappa, nu, theta, eta, rho, their
+distance to the manifold, and lam.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from zoo.training import ZooModule
 
 
 class State(nn.Module):
-    """What a replica trains. pair (2, n): k and v in the basis `frame` (n, d), or in R^d without one. lam: of the next step."""
+    """What a replica trains. pair (2, n): k and v in the basis `frame` (n, d), or in R^d without one."""
 
-    def __init__(self, pair: Tensor, lam: float, frame: Tensor | None = None) -> None:
+    frame: Tensor | None
+
+    def __init__(self, pair: Tensor, frame: Tensor | None = None) -> None:
         super().__init__()
         self.pair = nn.Parameter(pair)
-        self.lam = nn.Parameter(torch.tensor(lam, dtype=pair.dtype))
         self.register_buffer("frame", frame)
 
 
@@ -41,7 +43,8 @@ class ProjectedDescent(ZooModule):
         replicas, chunk, log_every, compile, dtype, seed: see ZooModule.
 
     Raises:
-        ValueError: an unknown start, or lam, step_size not positive, or the data follow another law (when training starts).
+        ValueError: an unknown start, or lam, step_size not positive, or the data follow another law (when training
+            starts).
     """
 
     system = "single_location"
@@ -65,9 +68,7 @@ class ProjectedDescent(ZooModule):
         dtype: str = "float32",
         seed: int = 0,
     ) -> None:
-        super().__init__(
-            replicas=replicas, chunk=chunk, log_every=log_every, compile=compile, dtype=dtype, seed=seed
-        )
+        super().__init__(replicas=replicas, chunk=chunk, log_every=log_every, compile=compile, dtype=dtype, seed=seed)
         if start not in theory.STARTS:
             raise ValueError(f"start={start!r}: choose one of {', '.join(theory.STARTS)}")
         if lam <= 0 or step_size <= 0 or decay < 0:
@@ -78,7 +79,7 @@ class ProjectedDescent(ZooModule):
 
     def temperature(self, step: Tensor, dtype: torch.dtype) -> float | Tensor:
         """lam of optimiser step `step`."""
-        return self.lam / (1 + self.decay * step.to(dtype)) if self.decay else self.lam
+        return (1 / self.lam + self.decay / self.lam * step.to(dtype)).reciprocal() if self.decay else self.lam
 
     def first_pair(self, generator: torch.Generator, task: dict[str, Tensor]) -> Tensor:
         """Initial k and v (2, d) in float64, after a check that the data follow the law of this module."""
@@ -86,7 +87,9 @@ class ProjectedDescent(ZooModule):
         given = {"d": task["k_star"].numel(), "length": task["length"].item(), "gamma2": task["gamma2"].item()}
         for name, value in asked.items():
             if not math.isclose(value, given[name], rel_tol=1e-6):
-                raise ValueError(f"the model has {name}={value} but the data have {name}={given[name]:g}; set both to one value")
+                raise ValueError(
+                    f"the model has {name}={value} but the data have {name}={given[name]:g}; set both to one value"
+                )
         return theory.initial_pair(self.start, task["k_star"], task["v_star"], generator)
 
     def step(self, pair: Tensor, batch: dict[str, Tensor], lam: float | Tensor) -> Tensor:
@@ -96,10 +99,8 @@ class ProjectedDescent(ZooModule):
     def update(
         self, state: dict[str, Tensor], batch: dict[str, Tensor], task: dict[str, Tensor], step: Tensor
     ) -> dict[str, Tensor]:
-        dtype = state["pair"].dtype
-        pair = self.step(state["pair"], batch, self.temperature(step, dtype))
-        following = torch.zeros_like(state["lam"]) + self.temperature(step + 1, dtype)
-        return {"pair": pair, "lam": following}
+        lam = self.temperature(step, state["pair"].dtype)
+        return {"pair": self.step(state["pair"], batch, lam)}
 
     def order(self, pair: Tensor, task: dict[str, Tensor]) -> theory.Order:
         """Order parameters of a pair in the span."""
@@ -113,11 +114,14 @@ class ProjectedDescent(ZooModule):
         lam = self.temperature(step, network.pair.dtype)
         at = self.order(network.pair, task)
         metrics = {"excess_risk": self.excess_risk(at, lam), "distance": at.distance}
-        return metrics | at._asdict() | {"lam": torch.zeros_like(at.kappa) + lam}
+        # copies, since some of the five are views of the parameters, which the next step overwrites
+        inner = {name: value.clone() for name, value in at._asdict().items()}
+        return metrics | inner | {"lam": torch.zeros_like(at.kappa) + lam}
 
     def export(self, network: nn.Module) -> nn.Module:
         assert isinstance(network, State)
-        lam = float(f"{network.lam.item():.6g}") if self.decay else self.lam
+        last = self.history.steps[-1] if len(self.history.steps) else torch.tensor(0)
+        lam = float(f"{float(self.temperature(last, torch.float64)):.6g}")
         pair = network.pair.detach()
         if network.frame is not None:
             pair = (pair.double() @ network.frame.double()).to(pair.dtype)
@@ -132,7 +136,7 @@ class SpanDescent(ProjectedDescent):
     def build(self, generator: torch.Generator, task: dict[str, Tensor]) -> nn.Module:
         pair = self.first_pair(generator, task)
         frame = theory.frame_of(pair, task["k_star"], task["v_star"])
-        return State(pair @ frame.T, self.lam, frame)
+        return State(pair @ frame.T, frame)
 
 
 class PopulationDescent(SpanDescent):
@@ -147,6 +151,9 @@ class PopulationDescent(SpanDescent):
 
 class _GatedDescent(ProjectedDescent):
     """SGD on minibatches, with either gate."""
+
+    test_X: Tensor
+    test_y: Tensor
 
     def __init__(self, *, gate: str = "erf", **options: Any) -> None:
         super().__init__(**options)
@@ -168,23 +175,26 @@ class _GatedDescent(ProjectedDescent):
 
 
 class SpanSGD(_GatedDescent, SpanDescent):
-    """Projected SGD that draws only what the order parameters can see (data with sampler="span"); see `theory.span_step`.
+    """Projected SGD that draws only what the order parameters can see (data with sampler="span"); see
+    `theory.span_step`.
 
-    Equal in law to SampleSGD for the order parameters at all times and for (k, v) at the end, which is what `export` gives; the
-    frame of the third and fourth coordinate stays the random one of the start.
+    Equal in law to SampleSGD for the order parameters at all times and for (k, v) at the end, which is what `export`
+    gives; the frame of the third and fourth coordinate stays the random one of the start.
     """
 
     def step(self, pair: Tensor, batch: dict[str, Tensor], lam: float | Tensor) -> Tensor:
         if "bartlett" not in batch:
             raise ValueError("SpanSGD trains on SingleLocationData with sampler: span")
-        return theory.span_step(pair, batch["X"], batch["y"], batch["bartlett"], self.law, lam, self.step_size, self.gate)
+        return theory.span_step(
+            pair, batch["X"], batch["y"], batch["bartlett"], self.law, lam, self.step_size, self.gate
+        )
 
 
 class SampleSGD(_GatedDescent):
     """Projected SGD on full samples (data with sampler="full"), the paper's last experiment."""
 
     def build(self, generator: torch.Generator, task: dict[str, Tensor]) -> nn.Module:
-        return State(self.first_pair(generator, task), self.lam)
+        return State(self.first_pair(generator, task))
 
     def step(self, pair: Tensor, batch: dict[str, Tensor], lam: float | Tensor) -> Tensor:
         if "X" not in batch or batch["X"].shape[-1] != self.law.d:

@@ -1,7 +1,8 @@
 """Single-location regression: the erf-attention layer, its softmax variant and the linear competitor.
 
-Marion, Berthier, Biau, Boyer, "Attention layers provably solve single-location regression" (ICLR 2025). One of `t` tokens, at a
-random hidden position, is informative; its position is seen by one linear projection (k*), the label is read by another (v*).
+Marion, Berthier, Biau, Boyer, "Attention layers provably solve single-location regression" (ICLR 2025). One of `t`
+tokens, at a random hidden position, is informative; its position is seen by one linear projection (k*), the label is
+read by another (v*).
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class SingleLocation(nn.Module):
 
 
 class LinearRegression(nn.Module):
-    """The linear competitor X -> sum_t X_t.beta_t (Proposition 3): one vector per position, so it cannot follow the hidden position.
+    """The linear competitor X -> sum_t X_t.beta_t (Proposition 3): one vector per position, so it cannot follow the
+    hidden position.
 
     beta: (t, d), zero at the start, which is the null predictor, whatever the generator.
     """

@@ -2,12 +2,14 @@
 
 Marion, Berthier, Biau, Boyer, "Attention layers provably solve single-location regression" (ICLR 2025).
 
-Data law: k*, v* orthonormal in R^d; L tokens, one at a uniform hidden position l0; X_l0 ~ N(s k*, gamma^2 I) with s = sqrt(d/2),
-the others ~ N(0, I); y = X_l0.v* + noise. Predictor: T(X) = sum_l erf(lam X_l.k) X_l.v with k, v on the unit sphere.
+Data law: k*, v* orthonormal in R^d; L tokens, one at a uniform hidden position l0; X_l0 ~ N(s k*, gamma^2 I) with s =
+sqrt(d/2), the others ~ N(0, I); y = X_l0.v* + noise. Predictor: T(X) = sum_l erf(lam X_l.k) X_l.v with k, v on the
+unit sphere.
 
-Shapes: leading axes broadcast; a *pair* (..., 2, n) has the rows k and v in an orthonormal basis that starts with k*, v*. The updates
-never leave span{k*, v*, k, v}, so n = 4 is enough and d is only a number. Everything is dtype-clean and works under vmap. `lam` may be
-a number or a scalar tensor. "Excess" means risk minus the noise variance, in units of y squared.
+Shapes: leading axes broadcast; a *pair* (..., 2, n) has the rows k and v in an orthonormal basis that starts with k*,
+v*. The updates never leave span{k*, v*, k, v}, so n = 4 is enough and d is only a number. Everything is dtype-clean
+and works under vmap. `lam` may be a number or a scalar tensor. "Excess" means risk minus the noise variance, in units
+of y squared.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)  # erf'(0)
 
 @dataclass(frozen=True)
 class Law:
-    """The data law. d: dimension of a token; length: tokens L; gamma2: variance of the informative token; noise: s.d. of the label noise.
+    """The data law. d: dimension of a token; length: tokens L; gamma2: variance of the informative token; noise: s.d.
+    of the label noise.
 
     gamma2 = 1/2 makes all tokens have the same expected squared norm d, so norms do not leak the position.
     """
@@ -59,7 +62,9 @@ class Law:
 
 
 class Order(NamedTuple):
-    """The five inner products that the risk depends on (Theorem 1): kappa = k.k*, nu = v.v*, theta = v.k*, eta = k.v*, rho = k.v."""
+    """The five inner products that the risk depends on (Theorem 1): kappa = k.k*, nu = v.v*, theta = v.k*, eta =
+    k.v*, rho = k.v.
+    """
 
     kappa: Any
     nu: Any
@@ -75,7 +80,9 @@ class Order(NamedTuple):
 
 def order(k: Tensor, v: Tensor, k_star: Tensor, v_star: Tensor) -> Order:
     """Order parameters of k, v (..., d)."""
-    return Order((k * k_star).sum(-1), (v * v_star).sum(-1), (v * k_star).sum(-1), (k * v_star).sum(-1), (k * v).sum(-1))
+    return Order(
+        (k * k_star).sum(-1), (v * v_star).sum(-1), (v * k_star).sum(-1), (k * v_star).sum(-1), (k * v).sum(-1)
+    )
 
 
 def order_of_pair(pair: Tensor) -> Order:
@@ -85,13 +92,17 @@ def order_of_pair(pair: Tensor) -> Order:
 
 
 def pair_of_order(at: Order) -> Tensor:
-    """The triangular pair (..., 2, 4) with these order parameters: k = (kappa, eta, k3, 0), v = (theta, nu, v3, v4), both of norm one."""
+    """The triangular pair (..., 2, 4) with these order parameters: k = (kappa, eta, k3, 0), v = (theta, nu, v3, v4),
+    both of norm one.
+    """
     kappa, nu, theta, eta, rho = torch.broadcast_tensors(*(torch.as_tensor(x) for x in at))
     k3 = (1 - kappa**2 - eta**2).clamp(min=0).sqrt()
     inner = rho - kappa * theta - eta * nu
     v3 = torch.where(k3 > 0, inner / k3, torch.zeros_like(k3))
     v4 = (1 - theta**2 - nu**2 - v3**2).clamp(min=0).sqrt()
-    return torch.stack([torch.stack([kappa, eta, k3, torch.zeros_like(k3)], -1), torch.stack([theta, nu, v3, v4], -1)], -2)
+    return torch.stack(
+        [torch.stack([kappa, eta, k3, torch.zeros_like(k3)], -1), torch.stack([theta, nu, v3, v4], -1)], -2
+    )
 
 
 # The expectations of erf(a + g G), G ~ N(0, 1), and of its square; q = 1 + 2 g^2, p = 1 + 4 g^2.
@@ -114,7 +125,9 @@ def _constant(values: np.ndarray, like: Tensor) -> Tensor:
 
 
 def _node_constants(p: Scalar, like: Tensor) -> tuple[Tensor, Tensor]:
-    """1 + u^2 and the weights of the quadrature on [0, 1/sqrt p] divided by 1 + u^2; computed outside the graph if p is a number."""
+    """1 + u^2 and the weights of the quadrature on [0, 1/sqrt p] divided by 1 + u^2; computed outside the graph if p
+    is a number.
+    """
     if isinstance(p, Tensor):
         spread = _constant(SQUARED_NODES, like) / p[..., None] + 1
         return spread, _constant(NODE_WEIGHTS, like) / (spread * p[..., None] ** 0.5)
@@ -123,10 +136,12 @@ def _node_constants(p: Scalar, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _zeta_growth(A: Tensor, p: Scalar) -> Tensor:
-    """zeta(t, g) - zeta(0, g) as a function of A = t/sqrt q: (4/pi) int_0^(1/sqrt p) (1 - exp(-A^2 (1 + u^2)))/(1 + u^2) du.
+    """zeta(t, g) - zeta(0, g) as a function of A = t/sqrt q: (4/pi) int_0^(1/sqrt p) (1 - exp(-A^2 (1 + u^2)))/(1 +
+    u^2) du.
 
-    It is E[Phi(x + y G)^2] = Phi(h) - 2 T(h, 1/sqrt(1 + 2 y^2)), h = x/sqrt(1 + y^2), with T Owen's function, written for erf; the
-    integrand is smooth, 16 Gauss-Legendre nodes give 1e-15, and expm1 loses nothing for small A in float32.
+    It is E[Phi(x + y G)^2] = Phi(h) - 2 T(h, 1/sqrt(1 + 2 y^2)), h = x/sqrt(1 + y^2), with T Owen's function, written
+    for erf; the integrand is smooth, 16 Gauss-Legendre nodes give 1e-15, and expm1 loses nothing for small A in
+    float32.
     """
     spread, weights = _node_constants(p, A)
     return -4 / math.pi * (torch.expm1(-(A**2)[..., None] * spread) * weights).sum(-1)
@@ -151,7 +166,9 @@ def zeta_slope(t: Tensor, g: Scalar) -> Tensor:
 
 
 def zeta_by_quadrature(t: Tensor, g: Scalar, nodes: int = 80) -> Tensor:
-    """zeta(t, g) by Gauss-Hermite quadrature of its definition, an independent check of the closed forms (80 nodes: 1e-12 for g < 0.8)."""
+    """zeta(t, g) by Gauss-Hermite quadrature of its definition, an independent check of the closed forms (80 nodes:
+    1e-12 for g < 0.8).
+    """
     x, w = np.polynomial.hermite_e.hermegauss(nodes)
     points = torch.as_tensor(x, dtype=t.dtype)
     weights = torch.as_tensor(w / w.sum(), dtype=t.dtype)
@@ -196,9 +213,11 @@ def profile(a: Tensor, g: Scalar) -> Profile:
 
 
 def _uninformative(law: Law, lam: Scalar) -> tuple[Scalar, Scalar]:
-    """(c, K): what the L - 1 uninformative tokens add to the risk is (L-1) zeta(0, lam) + K r^2 + 2 c r (t E + r E1), r = lam gamma^2 rho.
+    """(c, K): what the L - 1 uninformative tokens add to the risk is (L-1) zeta(0, lam) + K r^2 + 2 c r (t E + r E1),
+    r = lam gamma^2 rho.
 
-    c = (L-1) C/(lam gamma^2) with E[erf(lam G) G'] = C rho for corr(G, G') = rho, C = (2 lam/sqrt pi)/sqrt(1 + 2 lam^2).
+    c = (L-1) C/(lam gamma^2) with E[erf(lam G) G'] = C rho for corr(G, G') = rho, C = (2 lam/sqrt pi)/sqrt(1 + 2
+    lam^2).
     """
     others, q = law.length - 1, 1 + 2 * lam * lam
     c = others * TWO_OVER_ROOT_PI / law.gamma2 / q**0.5
@@ -209,19 +228,23 @@ def _uninformative(law: Law, lam: Scalar) -> tuple[Scalar, Scalar]:
 def excess_risk(at: Order, law: Law, lam: Scalar) -> Tensor:
     """Exact E[(T(X) - y)^2] - noise^2 (Theorem 1), any k and v of norm one; broadcasts over the axes of `at`.
 
-    With t = s theta, r = lam gamma^2 rho, e = lam gamma^2 eta, and E, F of `profile` at a = lam s kappa:
-    gamma^2 (1 + F - 2 nu E) + t^2 F + 2 t r F1 + r^2 F2 - 2 e (t E1 + r E2) + 2 c r (t E + r E1) + K r^2 + (L-1) zeta(0, lam).
-    It is the paper's formula collected by powers of t, r and e: Stein's lemma trades each factor X.v for one derivative.
+    With t = s theta, r = lam gamma^2 rho, e = lam gamma^2 eta, and E, F of `profile` at a = lam s kappa: gamma^2 (1 +
+    F - 2 nu E) + t^2 F + 2 t r F1 + r^2 F2 - 2 e (t E1 + r E2) + 2 c r (t E + r E1) + K r^2 + (L-1) zeta(0, lam). It
+    is the paper's formula collected by powers of t, r and e: Stein's lemma trades each factor X.v for one derivative.
     """
     E, E1, E2, _, F, F1, F2, _ = profile(lam * law.s * at.kappa, lam * law.gamma)
     c, K = _uninformative(law, lam)
     t, r, e = law.s * at.theta, lam * law.gamma2 * at.rho, lam * law.gamma2 * at.eta
-    informative = law.gamma2 * (1 + F - 2 * at.nu * E) + t * t * F + 2 * t * r * F1 + r * r * F2 - 2 * e * (t * E1 + r * E2)
+    informative = (
+        law.gamma2 * (1 + F - 2 * at.nu * E) + t * t * F + 2 * t * r * F1 + r * r * F2 - 2 * e * (t * E1 + r * E2)
+    )
     return informative + 2 * c * r * (t * E + r * E1) + K * r * r + (law.length - 1) * zeta_at_zero(lam)
 
 
 def excess_gradient(at: Order, law: Law, lam: Scalar) -> Order:
-    """Partial derivatives of `excess_risk` in the five order parameters, in closed form (the chain rule on its docstring)."""
+    """Partial derivatives of `excess_risk` in the five order parameters, in closed form (the chain rule on its
+    docstring).
+    """
     E, E1, E2, E3, F, F1, F2, F3 = profile(lam * law.s * at.kappa, lam * law.gamma)
     c, K = _uninformative(law, lam)
     t, r, e = law.s * at.theta, lam * law.gamma2 * at.rho, lam * law.gamma2 * at.eta
@@ -243,7 +266,9 @@ def excess_gradient(at: Order, law: Law, lam: Scalar) -> Order:
 
 
 def manifold_excess(kappa: Tensor, nu: Tensor, law: Law, lam: Scalar) -> Tensor:
-    """Excess risk on the manifold theta = eta = rho = 0: gamma^2 (1 - 2 nu erf(A) + zeta(lam s kappa, lam gamma)) + (L-1) zeta(0, lam)."""
+    """Excess risk on the manifold theta = eta = rho = 0: gamma^2 (1 - 2 nu erf(A) + zeta(lam s kappa, lam gamma)) +
+    (L-1) zeta(0, lam).
+    """
     zero = torch.zeros_like(kappa)
     return excess_risk(Order(kappa, nu, zero, zero, zero), law, lam)
 
@@ -252,14 +277,18 @@ def manifold_excess(kappa: Tensor, nu: Tensor, law: Law, lam: Scalar) -> Tensor:
 
 
 def oracle_excess(law: Law, lam: Scalar) -> Tensor:
-    """Excess risk of (k, v) = (k*, v*), the floor of training at fixed lam. Tends to 0 when lam sqrt d -> inf, lam sqrt L -> 0 (Corollary 2)."""
+    """Excess risk of (k, v) = (k*, v*), the floor of training at fixed lam. Tends to 0 when lam sqrt d -> inf, lam
+    sqrt L -> 0 (Corollary 2).
+    """
     like = lam if isinstance(lam, Tensor) else torch.zeros((), dtype=torch.float64)
     one = torch.ones_like(like)
     return manifold_excess(one, one, law, lam)
 
 
 def best_oracle(law: Law) -> tuple[float, float]:
-    """(lam, excess) of the oracle at its best lam, by two grid searches in log lam and a golden section; relative error of lam 1e-8."""
+    """(lam, excess) of the oracle at its best lam, by two grid searches in log lam and a golden section; relative
+    error of lam 1e-8.
+    """
     grid = torch.logspace(-6, 1.5, 400, dtype=torch.float64)
     best = int(oracle_excess(law, grid).argmin())
     low, high = grid[max(best - 1, 0)].log().item(), grid[min(best + 1, len(grid) - 1)].log().item()
@@ -295,7 +324,9 @@ def linear_optimum(law: Law) -> float:
 
 
 def linear_excess(law: Law) -> float:
-    """Excess risk of the best linear predictor, gamma^2 - gamma^4/(gamma^2 + L - 1) (Proposition 3): no better than null as L grows."""
+    """Excess risk of the best linear predictor, gamma^2 - gamma^4/(gamma^2 + L - 1) (Proposition 3): no better than
+    null as L grows.
+    """
     return law.gamma2 - law.gamma2**2 / (law.gamma2 + law.length - 1)
 
 
@@ -315,7 +346,8 @@ def _standard_normals(*shape: int, generator: torch.Generator) -> Tensor:
 
 
 def softmax_excess(law: Law, lam: Scalar, scores: Tensor) -> Tensor:
-    """Excess loss of sum_l p_l X_l.v*, p = softmax(lam X.k*), given the scores X_l.k* (n, L) with the informative token first; (n,).
+    """Excess loss of sum_l p_l X_l.v*, p = softmax(lam X.k*), given the scores X_l.k* (n, L) with the informative
+    token first; (n,).
 
     The X_l.v* are independent of the scores and integrated out: gamma^2 (1 - p_0)^2 + sum over the others of p_l^2.
     """
@@ -331,7 +363,9 @@ def draw_scores(law: Law, draws: int, generator: torch.Generator) -> Tensor:
 
 
 def best_softmax(law: Law, draws: int, generator: torch.Generator) -> tuple[float, Estimate]:
-    """(lam, excess) of the predictor with k = k*, v = v* and a softmax gate at its best lam, by Monte Carlo on common scores."""
+    """(lam, excess) of the predictor with k = k*, v = v* and a softmax gate at its best lam, by Monte Carlo on common
+    scores.
+    """
     scores = draw_scores(law, draws, generator)
     best = golden_section(
         lambda x: softmax_excess(law, math.exp(x), scores).mean().item(), math.log(1e-2), math.log(1e2), steps=30
@@ -340,7 +374,9 @@ def best_softmax(law: Law, draws: int, generator: torch.Generator) -> tuple[floa
 
 
 def bayes_posterior(X: Tensor, k_star: Tensor, law: Law) -> Tensor:
-    """P(position = l | X) for tokens X (..., L, d): proportional to exp(-|X_l - s k*|^2/(2 gamma^2) + |X_l|^2/2); (..., L)."""
+    """P(position = l | X) for tokens X (..., L, d): proportional to exp(-|X_l - s k*|^2/(2 gamma^2) + |X_l|^2/2);
+    (..., L).
+    """
     return _posterior(X @ k_star, (X**2).sum(-1), law)
 
 
@@ -370,8 +406,12 @@ def bayes_excess(law: Law, draws: int, generator: torch.Generator) -> Estimate:
     return Estimate.of((p * labels**2).sum(-1) - (p * labels).sum(-1) ** 2)
 
 
-def draw_projections(law: Law, n: int, draws: int, generator: torch.Generator, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
-    """Tokens X (draws, L, n) projected on an orthonormal basis starting with k*, v*, and labels y (draws,); informative token first."""
+def draw_projections(
+    law: Law, n: int, draws: int, generator: torch.Generator, dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, Tensor]:
+    """Tokens X (draws, L, n) projected on an orthonormal basis starting with k*, v*, and labels y (draws,);
+    informative token first.
+    """
     X = torch.randn(draws, law.length, n, generator=generator, dtype=dtype)
     X[:, 0] *= law.gamma
     X[:, 0, 0] += law.s
@@ -379,7 +419,9 @@ def draw_projections(law: Law, n: int, draws: int, generator: torch.Generator, d
 
 
 def sampled_excess(pair: Tensor, X: Tensor, y: Tensor, law: Law, lam: Scalar, gate: str = "erf") -> Tensor:
-    """Squared errors minus noise^2 of a pair (2, n) on projected tokens X (b, L, n), (b,): Monte-Carlo draws of the excess risk."""
+    """Squared errors minus noise^2 of a pair (2, n) on projected tokens X (b, L, n), (b,): Monte-Carlo draws of the
+    excess risk.
+    """
     scores, values = (X @ pair.mT).unbind(-1)
     return ((gate_values(lam * scores, gate) * values).sum(-1) - y) ** 2 - law.noise**2
 
@@ -388,9 +430,11 @@ def sampled_excess(pair: Tensor, X: Tensor, y: Tensor, law: Law, lam: Scalar, ga
 
 
 def swapped_theta(law: Law, lam: float) -> float:
-    """|theta| of the stationary point with eta = +-1, kappa = nu = rho = 0: lam gamma^2 erf'(0)/(sqrt q s zeta(0, lam gamma)), at most 1.
+    """|theta| of the stationary point with eta = +-1, kappa = nu = rho = 0: lam gamma^2 erf'(0)/(sqrt q s zeta(0, lam
+    gamma)), at most 1.
 
-    erf is nearly linear and X.k* nearly the constant s, so sum_l erf(lam X_l.k) X_l.v with the two roles swapped also reproduces y.
+    erf is nearly linear and X.k* nearly the constant s, so sum_l erf(lam X_l.k) X_l.v with the two roles swapped also
+    reproduces y.
     """
     g = lam * law.gamma
     return min(1.0, lam * law.gamma2 * TWO_OVER_ROOT_PI / ((1 + 2 * g * g) ** 0.5 * law.s * zeta_at_zero(g)))
@@ -406,10 +450,17 @@ def swapped_excess(law: Law, lam: float) -> float:
 
 
 def sphere_step(pair: Tensor, gradient: Tensor, step_size: float) -> Tensor:
-    """k <- k - step_size (I - k k') grad_k, divided by its norm; the same for v, both from the same old pair; (..., 2, n)."""
+    """k <- k - step_size (I - k k') grad_k, divided by its norm; the same for v, both from the same old pair; (...,
+    2, n).
+    """
     along = (pair * gradient).sum(-1, keepdim=True)
-    moved = torch.addcmul(pair, pair, along, value=step_size) - step_size * gradient
-    return moved * moved.square().sum(-1, keepdim=True).rsqrt()
+    moved = torch.addcmul(pair, pair, along, value=step_size).sub(gradient, alpha=step_size)
+    return moved / torch.linalg.vector_norm(moved, dim=-1, keepdim=True)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b; for matrices as torch.mm, which vmap turns into one operation where @ becomes six."""
+    return torch.mm(a, b) if a.ndim == b.ndim == 2 else a @ b
 
 
 def descent_step(pair: Tensor, law: Law, lam: Scalar, step_size: float) -> Tensor:
@@ -428,12 +479,12 @@ def descent_step(pair: Tensor, law: Law, lam: Scalar, step_size: float) -> Tenso
 def sample_gradient(pair: Tensor, X: Tensor, y: Tensor, lam: Scalar, gate: str) -> tuple[Tensor, Tensor]:
     """Gradient of the minibatch mean of (T(X) - y)^2 in (k, v), and its coefficients on the tokens.
 
-    pair (..., 2, n), X (..., b, L, n), y (..., b) -> gradient (..., 2, n), coefficients (..., 2, b, L), gradient = sum of
-    coefficients times tokens. Both gates give T = sum_l w_l X_l.v, so grad_v has coefficients w_l and grad_k has dT/d(X_l.k):
-    lam erf'(lam X_l.k) X_l.v for erf, lam w_l (X_l.v - T) for softmax.
+    pair (..., 2, n), X (..., b, L, n), y (..., b) -> gradient (..., 2, n), coefficients (..., 2, b, L), gradient =
+    sum of coefficients times tokens. Both gates give T = sum_l w_l X_l.v, so grad_v has coefficients w_l and grad_k
+    has dT/d(X_l.k): lam erf'(lam X_l.k) X_l.v for erf, lam w_l (X_l.v - T) for softmax.
     """
     tokens = X.flatten(-3, -2)  # (..., b L, n)
-    scores, values = (pair @ tokens.mT).unflatten(-1, X.shape[-3:-1]).unbind(-3)  # (..., b, L) each
+    scores, values = _product(pair, tokens.mT).unflatten(-1, X.shape[-3:-1]).unbind(-3)  # (..., b, L) each
     scores = lam * scores
     weights = gate_values(scores, gate)
     prediction = (weights * values).sum(-1)
@@ -443,7 +494,7 @@ def sample_gradient(pair: Tensor, X: Tensor, y: Tensor, lam: Scalar, gate: str) 
         sensitivity = weights * (values - prediction[..., None]) * lam
     pull = (prediction - y) * (2 / y.shape[-1])  # (..., b)
     coefficients = torch.stack([sensitivity, weights], -3) * pull[..., None, :, None]
-    return coefficients.flatten(-2) @ tokens, coefficients
+    return _product(coefficients.flatten(-2), tokens), coefficients
 
 
 def sample_step(pair: Tensor, X: Tensor, y: Tensor, lam: Scalar, step_size: float, gate: str = "erf") -> Tensor:
@@ -452,42 +503,47 @@ def sample_step(pair: Tensor, X: Tensor, y: Tensor, lam: Scalar, step_size: floa
 
 
 def _triangle(gram: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """l11, l21, l22 of the Cholesky factor of a 2 x 2 Gram matrix (..., 2, 2), safe when it is singular."""
-    tiny = torch.finfo(gram.dtype).tiny
-    l11 = gram[..., 0, 0].clamp(min=tiny).sqrt()
-    l21 = gram[..., 0, 1] / l11
-    return l11, l21, torch.addcmul(gram[..., 1, 1], l21, l21, value=-1).clamp(min=0).sqrt()
+    """l11, l21, l22 (..., 1) of the Cholesky factor of a 2 x 2 Gram matrix (..., 2, 2), safe when it is singular."""
+    g11, g12, _, g22 = gram.flatten(-2).split(1, -1)
+    l11 = g11.clamp(min=torch.finfo(gram.dtype).tiny).sqrt()
+    l21 = g12 / l11
+    return l11, l21, torch.addcmul(g22, l21, l21, value=-1).clamp(min=0).sqrt()
 
 
 def span_step(
     pair: Tensor, X: Tensor, y: Tensor, bartlett: Tensor, law: Law, lam: Scalar, step_size: float, gate: str = "erf"
 ) -> Tensor:
-    """One step of projected SGD in which only projections on span{k*, v*, k, v} are drawn: the cost does not depend on d.
+    """One step of projected SGD in which only projections on span{k*, v*, k, v} are drawn: the cost does not depend
+    on d.
 
-    pair (..., 2, 4) triangular; X (..., b, L, 4) the tokens in its basis, the informative one first; y (..., b); bartlett (..., 3) =
-    (chi_{d-4}, chi_{d-5}, N(0, 1)). Returns the new pair in the basis of the new span, triangular again.
+    pair (..., 2, 4) triangular; X (..., b, L, 4) the tokens in its basis, the informative one first; y (..., b);
+    bartlett (..., 3) = (chi_{d-4}, chi_{d-5}, N(0, 1)). Returns the new pair in the basis of the new span, triangular
+    again.
 
-    Why this is exact. Given the projections, the coefficients of the minibatch gradients (g_k, g_v) on the tokens are known, and
-    the parts of the tokens orthogonal to the span are independent of them, N(0, s_l^2 I_{d-4}) with s_l = gamma for the
-    informative token and 1 for the others. So the orthogonal parts of (g_k, g_v) are d - 4 independent pairs N(0, S) with
-    S = sum_l s_l^2 (a_l^2, a_l c_l; a_l c_l, c_l^2), and the order parameters after the step depend on them only through their
-    Gram matrix, a Wishart_2(S, d - 4): M B B' M' with S = M M' and Bartlett's B = (chi_{d-4}, 0; N(0, 1), chi_{d-5}).
+    Why this is exact. Given the projections, the coefficients of the minibatch gradients (g_k, g_v) on the tokens are
+    known, and the parts of the tokens orthogonal to the span are independent of them, N(0, s_l^2 I_{d-4}) with s_l =
+    gamma for the informative token and 1 for the others. So the orthogonal parts of (g_k, g_v) are d - 4 independent
+    pairs N(0, S) with S = sum_l s_l^2 (a_l^2, a_l c_l; a_l c_l, c_l^2), and the order parameters after the step
+    depend on them only through their Gram matrix, a Wishart_2(S, d - 4): M B B' M' with S = M M' and Bartlett's B =
+    (chi_{d-4}, 0; N(0, 1), chi_{d-5}).
 
-    What is equal in law to SGD on full samples: the whole trajectory of the order parameters (kappa, nu, theta, eta, rho), jointly
-    over all times; and, with a uniformly random completion of (k*, v*) to an orthonormal frame, (k, v) at any ONE time, because SGD
-    is equivariant under the rotations that fix k* and v*. Not equal: (k, v) jointly at several times in one fixed frame.
+    What is equal in law to SGD on full samples: the whole trajectory of the order parameters (kappa, nu, theta, eta,
+    rho), jointly over all times; and, with a uniformly random completion of (k*, v*) to an orthonormal frame, (k, v)
+    at any ONE time, because SGD is equivariant under the rotations that fix k* and v*. Not equal: (k, v) jointly at
+    several times in one fixed frame.
     """
     gradient, coefficients = sample_gradient(pair, X, y, lam, gate)
     deviations = coefficients.new_tensor([law.gamma] + [1.0] * (law.length - 1))
     spread = (coefficients * deviations).flatten(-2)  # (..., 2, b L)
-    m11, m21, m22 = _triangle(spread @ spread.mT)
-    first, second, normal = bartlett.unbind(-1)
-    outside = torch.stack([m11 * first, torch.zeros_like(m11), torch.addcmul(m21 * first, m22, normal), m22 * second], -1)
+    m11, m21, m22 = _triangle(_product(spread, spread.mT))
+    first, second, normal = bartlett.split(1, -1)
+    zero = torch.zeros_like(first)
+    outside = torch.cat([m11 * first, zero, torch.addcmul(m21 * first, m22, normal), m22 * second], -1)
     gradient = torch.cat([gradient, outside.unflatten(-1, (2, 2))], -1)  # (..., 2, 6)
     moved = sphere_step(torch.nn.functional.pad(pair, (0, 2)), gradient, step_size)
     rest = moved[..., 2:]
-    k3, v3, v4 = _triangle(rest @ rest.mT)
-    rest = torch.stack([k3, torch.zeros_like(k3), v3, v4], -1).unflatten(-1, (2, 2))
+    k3, v3, v4 = _triangle(_product(rest, rest.mT))
+    rest = torch.cat([k3, zero, v3, v4], -1).unflatten(-1, (2, 2))
     return torch.cat([moved[..., :2], rest], -1)
 
 
@@ -503,8 +559,8 @@ STARTS = ("manifold", "sphere")
 def initial_pair(start: str, k_star: Tensor, v_star: Tensor, generator: torch.Generator) -> Tensor:
     """k and v (2, d) float64 as in the paper's experiments.
 
-    "sphere": independent and uniform. "manifold": k a Gaussian projected orthogonally to v*; v a Gaussian projected orthogonally to k*
-    and to the part of k orthogonal to k*; both normalised.
+    "sphere": independent and uniform. "manifold": k a Gaussian projected orthogonally to v*; v a Gaussian projected
+    orthogonally to k* and to the part of k orthogonal to k*; both normalised.
     """
     k, v = _standard_normals(2, len(k_star), generator=generator)
     k_star, v_star = k_star.double(), v_star.double()
@@ -520,7 +576,9 @@ def initial_pair(start: str, k_star: Tensor, v_star: Tensor, generator: torch.Ge
 
 
 def frame_of(pair: Tensor, k_star: Tensor, v_star: Tensor) -> Tensor:
-    """Orthonormal basis (4, d) of span{k*, v*, k, v}, in which a pair (2, d) is triangular: coordinates = pair @ frame.T."""
+    """Orthonormal basis (4, d) of span{k*, v*, k, v}, in which a pair (2, d) is triangular: coordinates = pair @
+    frame.T.
+    """
     columns = torch.stack([k_star.double(), v_star.double(), *pair.double()], -1)
     Q, R = torch.linalg.qr(columns)
     return (Q * R.diagonal().sign()).T.contiguous()
@@ -541,8 +599,12 @@ def limit_flow(kappa: Tensor, nu: Tensor, law: Law, lam: float) -> tuple[Tensor,
     return kappa_rate, 2 * law.gamma2 * torch.erf(A) * (1 - nu**2)
 
 
-def limit_trajectory(kappa: Tensor, nu: Tensor, times: Tensor, law: Law, lam: float, substeps: int = 8) -> tuple[Tensor, Tensor]:
-    """kappa and nu of the limit dynamics at increasing `times` (n,) from the values at times[0], by Runge-Kutta 4; (n, ...) each."""
+def limit_trajectory(
+    kappa: Tensor, nu: Tensor, times: Tensor, law: Law, lam: float, substeps: int = 8
+) -> tuple[Tensor, Tensor]:
+    """kappa and nu of the limit dynamics at increasing `times` (n,) from the values at times[0], by Runge-Kutta 4;
+    (n, ...) each.
+    """
     state = torch.stack([kappa, nu])
     path = [state]
 
@@ -564,8 +626,8 @@ def limit_trajectory(kappa: Tensor, nu: Tensor, times: Tensor, law: Law, lam: fl
 class Saddle(NamedTuple):
     """The limit dynamics at (kappa, nu) = (0, 0): kappa' = -decay kappa + push nu, nu' = pull kappa.
 
-    rate: growth rate of the unstable direction. slope: to first order the start (kappa, nu) goes to (1, 1) if kappa + slope nu > 0,
-    to (-1, -1) otherwise, since (1, slope) is the left eigenvector of the unstable direction.
+    rate: growth rate of the unstable direction. slope: to first order the start (kappa, nu) goes to (1, 1) if kappa +
+    slope nu > 0, to (-1, -1) otherwise, since (1, slope) is the left eigenvector of the unstable direction.
     """
 
     decay: float
