@@ -58,7 +58,7 @@ class SingleLocationData(StreamData):
             raise ValueError(f"d={d}: k* and v* are orthogonal, so a token needs at least two coordinates")
         if sampler == "span" and d < 6:
             raise ValueError(
-                f"d={d}: sampler='span' needs d >= 6, since its chi variables have d - 5 degrees of freedom; use sampler='full'"
+                f"d={d}: sampler='span' needs d >= 6, for its chi variables with d - 5 degrees of freedom; use 'full'"
             )
         if length < 1 or batch_size < 1:
             raise ValueError(f"length={length} and batch_size={batch_size} must be at least 1")

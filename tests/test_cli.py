@@ -133,6 +133,7 @@ MISTAKES = {
     "unknown section": (["train", *SHORT, "--trainor.max_steps=1"], "There is no key 'trainor.max_steps', did you mean"),
     "wrong type": (["train", *SHORT, "--trainer.max_steps=many"], "trainer.max_steps"),
     "refused value": (["train", *SHORT, "--model.chunk=0"], "chunk must be at least 1"),
+    "model and data apart": (["train", *SHORT, "--data.d=60"], "the model has d=50 but the data have d=60"),
     "no value": (["train", *SHORT, "--model.d"], "--model.d needs a value"),
     "stray word": (["train", *SHORT, "more"], "'more' is not an option"),
     "unknown class": (["train", *SHORT, "--model.class_path=PopulationDecent"], "did you mean 'PopulationDescent'?"),
@@ -154,7 +155,7 @@ def test_a_mistake_gets_one_sentence(mistake: str, capsys: pytest.CaptureFixture
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert says in error and error.startswith("zoo: ") and error.count("\n") == 1
-    assert not list(tmp_path.iterdir()), "nothing half-written"
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()], "nothing half-written"
 
 
 @pytest.mark.parametrize(

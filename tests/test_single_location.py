@@ -289,7 +289,7 @@ def span_batch(law: Law, replicas: int, batch: int, draws: torch.Generator, dtyp
 @pytest.mark.parametrize("gate", ["erf", "softmax"])
 @pytest.mark.parametrize("d", [6, 14])
 def test_one_span_step_has_the_moments_of_a_full_step(d, gate):
-    """Means and covariances of the increments of the five order parameters, with gamma^2 far from 1 so that it matters."""
+    """Means and covariances of the increments of the five order parameters, with gamma^2 far from 1 to matter."""
     law, lam, step_size, n = Law(d, length=4, gamma2=0.2, noise=0.3), 0.8, 0.3, 80_000
     at = theory.order_of_pair(random_pairs(1, seed=5)[0])
     triangular = theory.pair_of_order(at)

@@ -14,6 +14,7 @@ import os
 import platform
 import secrets
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -122,6 +123,15 @@ def execute(
         log.info("training %s/%s in %s", recipe.system, recipe.tag, path)
         trainer.fit(module, data, ckpt_path=str(found[-1]) if found else None, weights_only=True)
         networks, task, measured = module.result()
+    except (ValueError, ZooError) as error:
+        if module.copies is not None:
+            raise
+        # Nothing was trained: the data are not there, or model and data do not fit.
+        if logger is not None:
+            logger.experiment.finish()
+        if leads and not resumed:
+            shutil.rmtree(path, ignore_errors=True)
+        raise ZooError(str(error)) from None
     finally:
         os.environ.pop(RUN_DIRECTORY, None)
     if not trainer.is_global_zero:

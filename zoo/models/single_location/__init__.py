@@ -7,8 +7,8 @@ HERE = "zoo.models.single_location"
 SYSTEM = System(
     name="single_location",
     title="Single-location regression",
-    summary="An attention layer with erf in place of softmax finds the one informative token among many, provably, where no linear "
-    "model can.",
+    summary="An attention layer with erf in place of softmax provably finds the one informative token, where no "
+    "linear model can.",
     paper=Paper(
         title="Attention layers provably solve single-location regression",
         authors="Pierre Marion, Raphaël Berthier, Gérard Biau, Claire Boyer",

@@ -267,7 +267,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "C4",
-        f"The oracle beats the best linear predictor (excess {LINEAR}) at small lam, not at large: lam = 0.1, 1/13, 0.9.",
+        f"The oracle beats the best linear predictor (excess {LINEAR}) at small lam only: lam = 0.1, 1/13, 0.9.",
         f"Theorem 1 at (k*, v*), d = 400; values {OURS}",
         "exact",
         Near((0.11350, 0.07501, 3.8194), absolute=1e-4),
@@ -441,7 +441,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "C14",
-        "A swapped stationary point k = v*, v partly k*: |theta|, its excess risk and the oracle's at lam = 0.1, then 1/13.",
+        "Swapped stationary point k = v*, v partly k*: |theta|, its excess, the oracle's at lam = 0.1, then at 1/13.",
         f"Theorem 1 evaluated there; values {OURS}",
         "exact",
         Near((0.6298, 0.11551, 0.11350, 0.06889, 0.07501), absolute=1e-4),

@@ -131,7 +131,7 @@ def _distance_panel(ax: Any, run: Run) -> None:
 
 
 def risk_against_d() -> Canvas:
-    """Excess risk of the null, linear, erf, softmax and Bayes predictors, closed forms as lines, measurements as dots."""
+    """Excess risk of null, linear, erf, softmax and Bayes predictors: closed forms as lines, measurements as dots."""
     canvas, ax = axes(1, 1, width=5.6, height=3.8)
     dims = [int(d) for d in torch.logspace(0.6, 5, 40)]
     ax.plot(dims, [theory.null_excess(Law(d)) for d in dims], color=COLOURS[7], linestyle=":", label="predictor 0")
@@ -183,14 +183,16 @@ def risk_against_d() -> Canvas:
 FIGURES: tuple[Figure, ...] = (
     Figure(
         "four_panels",
-        "Excess risk, recovery of k* and v*, trajectories in the (kappa, nu) square over the limit flow, and distance to the manifold.",
+        "Excess risk, recovery of k* and v*, trajectories in the (kappa, nu) square over the limit flow, and distance "
+        "to the manifold.",
         "Figure 4 and the same row for the other experiments",
         four_panels,
         recipes=("manifold", "sphere_*", "sgd*", "softmax"),
     ),
     Figure(
         "risk_against_d",
-        "Excess risk against the dimension: linear predictors stay at the null risk, the erf gate's falls to 0 slowly, softmax's fast.",
+        "Excess risk against the dimension: linear predictors stay at the null risk, the erf gate's falls to 0 slowly, "
+        "softmax's fast.",
         "Theorem 1, Corollary 2 and Proposition 3 in one plot, beside the Bayes predictor",
         risk_against_d,
     ),

@@ -16,7 +16,7 @@ GATES = ("erf", "softmax")
 
 
 def gate_values(scores: Tensor, gate: str) -> Tensor:
-    """Weights of the tokens from scores `lam * X_t.k` of shape (..., t): element-wise erf, or softmax over the tokens."""
+    """Weights of the tokens from scores `lam * X_t.k`, (..., t): element-wise erf, or softmax over the tokens."""
     return torch.erf(scores) if gate == "erf" else scores.softmax(-1)
 
 

@@ -31,9 +31,9 @@ TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)  # erf'(0)
 
 @dataclass(frozen=True)
 class Law:
-    """The data law. d: dimension of a token; length: tokens L; gamma2: variance of the informative token; noise: s.d.
-    of the label noise.
+    """The data law.
 
+    d: dimension of a token; length: tokens L; gamma2: variance of the informative token; noise: of the label, s.d.
     gamma2 = 1/2 makes all tokens have the same expected squared norm d, so norms do not leak the position.
     """
 
@@ -62,8 +62,9 @@ class Law:
 
 
 class Order(NamedTuple):
-    """The five inner products that the risk depends on (Theorem 1): kappa = k.k*, nu = v.v*, theta = v.k*, eta =
-    k.v*, rho = k.v.
+    """The five inner products that the risk depends on (Theorem 1).
+
+    kappa = k.k*, nu = v.v*, theta = v.k*, eta = k.v*, rho = k.v.
     """
 
     kappa: Any
@@ -92,8 +93,9 @@ def order_of_pair(pair: Tensor) -> Order:
 
 
 def pair_of_order(at: Order) -> Tensor:
-    """The triangular pair (..., 2, 4) with these order parameters: k = (kappa, eta, k3, 0), v = (theta, nu, v3, v4),
-    both of norm one.
+    """The triangular pair (..., 2, 4) with these order parameters, both rows of norm one.
+
+    k = (kappa, eta, k3, 0), v = (theta, nu, v3, v4).
     """
     kappa, nu, theta, eta, rho = torch.broadcast_tensors(*(torch.as_tensor(x) for x in at))
     k3 = (1 - kappa**2 - eta**2).clamp(min=0).sqrt()
@@ -125,9 +127,7 @@ def _constant(values: np.ndarray, like: Tensor) -> Tensor:
 
 
 def _node_constants(p: Scalar, like: Tensor) -> tuple[Tensor, Tensor]:
-    """1 + u^2 and the weights of the quadrature on [0, 1/sqrt p] divided by 1 + u^2; computed outside the graph if p
-    is a number.
-    """
+    """1 + u^2 and the weights of the quadrature on [0, 1/sqrt p], divided by 1 + u^2; numbers if p is one."""
     if isinstance(p, Tensor):
         spread = _constant(SQUARED_NODES, like) / p[..., None] + 1
         return spread, _constant(NODE_WEIGHTS, like) / (spread * p[..., None] ** 0.5)
@@ -136,12 +136,11 @@ def _node_constants(p: Scalar, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _zeta_growth(A: Tensor, p: Scalar) -> Tensor:
-    """zeta(t, g) - zeta(0, g) as a function of A = t/sqrt q: (4/pi) int_0^(1/sqrt p) (1 - exp(-A^2 (1 + u^2)))/(1 +
-    u^2) du.
+    """zeta(t, g) - zeta(0, g) as a function of A = t/sqrt q.
 
-    It is E[Phi(x + y G)^2] = Phi(h) - 2 T(h, 1/sqrt(1 + 2 y^2)), h = x/sqrt(1 + y^2), with T Owen's function, written
-    for erf; the integrand is smooth, 16 Gauss-Legendre nodes give 1e-15, and expm1 loses nothing for small A in
-    float32.
+    (4/pi) int_0^(1/sqrt p) (1 - exp(-A^2 (1 + u^2)))/(1 + u^2) du. It is Owen's E[Phi(x + y G)^2] = Phi(h) -
+    2 T(h, 1/sqrt(1 + 2 y^2)), h = x/sqrt(1 + y^2), written for erf. The integrand is smooth: 16 Gauss-Legendre nodes
+    give 1e-15, and expm1 loses nothing for small A in float32.
     """
     spread, weights = _node_constants(p, A)
     return -4 / math.pi * (torch.expm1(-(A**2)[..., None] * spread) * weights).sum(-1)
@@ -166,9 +165,7 @@ def zeta_slope(t: Tensor, g: Scalar) -> Tensor:
 
 
 def zeta_by_quadrature(t: Tensor, g: Scalar, nodes: int = 80) -> Tensor:
-    """zeta(t, g) by Gauss-Hermite quadrature of its definition, an independent check of the closed forms (80 nodes:
-    1e-12 for g < 0.8).
-    """
+    """zeta(t, g) by Gauss-Hermite quadrature of its definition, to check the closed forms (1e-12 for g < 0.8)."""
     x, w = np.polynomial.hermite_e.hermegauss(nodes)
     points = torch.as_tensor(x, dtype=t.dtype)
     weights = torch.as_tensor(w / w.sum(), dtype=t.dtype)
@@ -213,11 +210,10 @@ def profile(a: Tensor, g: Scalar) -> Profile:
 
 
 def _uninformative(law: Law, lam: Scalar) -> tuple[Scalar, Scalar]:
-    """(c, K): what the L - 1 uninformative tokens add to the risk is (L-1) zeta(0, lam) + K r^2 + 2 c r (t E + r E1),
-    r = lam gamma^2 rho.
+    """(c, K): the L - 1 uninformative tokens add (L-1) zeta(0, lam) + K r^2 + 2 c r (t E + r E1) to the risk.
 
-    c = (L-1) C/(lam gamma^2) with E[erf(lam G) G'] = C rho for corr(G, G') = rho, C = (2 lam/sqrt pi)/sqrt(1 + 2
-    lam^2).
+    r = lam gamma^2 rho and c = (L-1) C/(lam gamma^2), where E[erf(lam G) G'] = C rho for corr(G, G') = rho, that is
+    C = (2 lam/sqrt pi)/sqrt(1 + 2 lam^2).
     """
     others, q = law.length - 1, 1 + 2 * lam * lam
     c = others * TWO_OVER_ROOT_PI / law.gamma2 / q**0.5
@@ -228,9 +224,12 @@ def _uninformative(law: Law, lam: Scalar) -> tuple[Scalar, Scalar]:
 def excess_risk(at: Order, law: Law, lam: Scalar) -> Tensor:
     """Exact E[(T(X) - y)^2] - noise^2 (Theorem 1), any k and v of norm one; broadcasts over the axes of `at`.
 
-    With t = s theta, r = lam gamma^2 rho, e = lam gamma^2 eta, and E, F of `profile` at a = lam s kappa: gamma^2 (1 +
-    F - 2 nu E) + t^2 F + 2 t r F1 + r^2 F2 - 2 e (t E1 + r E2) + 2 c r (t E + r E1) + K r^2 + (L-1) zeta(0, lam). It
-    is the paper's formula collected by powers of t, r and e: Stein's lemma trades each factor X.v for one derivative.
+    With t = s theta, r = lam gamma^2 rho, e = lam gamma^2 eta, and E, F of `profile` at a = lam s kappa:
+
+        gamma^2 (1 + F - 2 nu E) + t^2 F + 2 t r F1 + r^2 F2 - 2 e (t E1 + r E2)
+            + 2 c r (t E + r E1) + K r^2 + (L-1) zeta(0, lam).
+
+    It is the paper's formula collected by powers of t, r and e: Stein's lemma trades each factor X.v for a derivative.
     """
     E, E1, E2, _, F, F1, F2, _ = profile(lam * law.s * at.kappa, lam * law.gamma)
     c, K = _uninformative(law, lam)
@@ -242,9 +241,7 @@ def excess_risk(at: Order, law: Law, lam: Scalar) -> Tensor:
 
 
 def excess_gradient(at: Order, law: Law, lam: Scalar) -> Order:
-    """Partial derivatives of `excess_risk` in the five order parameters, in closed form (the chain rule on its
-    docstring).
-    """
+    """Partial derivatives of `excess_risk` in the five order parameters: the chain rule on its docstring."""
     E, E1, E2, E3, F, F1, F2, F3 = profile(lam * law.s * at.kappa, lam * law.gamma)
     c, K = _uninformative(law, lam)
     t, r, e = law.s * at.theta, lam * law.gamma2 * at.rho, lam * law.gamma2 * at.eta
@@ -266,8 +263,9 @@ def excess_gradient(at: Order, law: Law, lam: Scalar) -> Order:
 
 
 def manifold_excess(kappa: Tensor, nu: Tensor, law: Law, lam: Scalar) -> Tensor:
-    """Excess risk on the manifold theta = eta = rho = 0: gamma^2 (1 - 2 nu erf(A) + zeta(lam s kappa, lam gamma)) +
-    (L-1) zeta(0, lam).
+    """Excess risk on the manifold theta = eta = rho = 0.
+
+    gamma^2 (1 - 2 nu erf(A) + zeta(lam s kappa, lam gamma)) + (L-1) zeta(0, lam), with A as in `profile`.
     """
     zero = torch.zeros_like(kappa)
     return excess_risk(Order(kappa, nu, zero, zero, zero), law, lam)
@@ -277,8 +275,9 @@ def manifold_excess(kappa: Tensor, nu: Tensor, law: Law, lam: Scalar) -> Tensor:
 
 
 def oracle_excess(law: Law, lam: Scalar) -> Tensor:
-    """Excess risk of (k, v) = (k*, v*), the floor of training at fixed lam. Tends to 0 when lam sqrt d -> inf, lam
-    sqrt L -> 0 (Corollary 2).
+    """Excess risk of (k, v) = (k*, v*), the floor of training at fixed lam.
+
+    Tends to 0 when lam sqrt d -> inf and lam sqrt L -> 0 (Corollary 2).
     """
     like = lam if isinstance(lam, Tensor) else torch.zeros((), dtype=torch.float64)
     one = torch.ones_like(like)
@@ -286,9 +285,7 @@ def oracle_excess(law: Law, lam: Scalar) -> Tensor:
 
 
 def best_oracle(law: Law) -> tuple[float, float]:
-    """(lam, excess) of the oracle at its best lam, by two grid searches in log lam and a golden section; relative
-    error of lam 1e-8.
-    """
+    """(lam, excess) of the oracle at its best lam, by a grid in log lam and a golden section."""
     grid = torch.logspace(-6, 1.5, 400, dtype=torch.float64)
     best = int(oracle_excess(law, grid).argmin())
     low, high = grid[max(best - 1, 0)].log().item(), grid[min(best + 1, len(grid) - 1)].log().item()
@@ -324,9 +321,7 @@ def linear_optimum(law: Law) -> float:
 
 
 def linear_excess(law: Law) -> float:
-    """Excess risk of the best linear predictor, gamma^2 - gamma^4/(gamma^2 + L - 1) (Proposition 3): no better than
-    null as L grows.
-    """
+    """Excess risk of the best linear predictor, gamma^2 - gamma^4/(gamma^2 + L - 1) (Proposition 3)."""
     return law.gamma2 - law.gamma2**2 / (law.gamma2 + law.length - 1)
 
 
@@ -346,8 +341,7 @@ def _standard_normals(*shape: int, generator: torch.Generator) -> Tensor:
 
 
 def softmax_excess(law: Law, lam: Scalar, scores: Tensor) -> Tensor:
-    """Excess loss of sum_l p_l X_l.v*, p = softmax(lam X.k*), given the scores X_l.k* (n, L) with the informative
-    token first; (n,).
+    """Excess loss (n,) of sum_l p_l X_l.v*, p = softmax(lam X.k*), given the scores X_l.k* (n, L), informative first.
 
     The X_l.v* are independent of the scores and integrated out: gamma^2 (1 - p_0)^2 + sum over the others of p_l^2.
     """
@@ -363,9 +357,7 @@ def draw_scores(law: Law, draws: int, generator: torch.Generator) -> Tensor:
 
 
 def best_softmax(law: Law, draws: int, generator: torch.Generator) -> tuple[float, Estimate]:
-    """(lam, excess) of the predictor with k = k*, v = v* and a softmax gate at its best lam, by Monte Carlo on common
-    scores.
-    """
+    """(lam, excess) of k = k*, v = v* with a softmax gate at its best lam, by Monte Carlo on common scores."""
     scores = draw_scores(law, draws, generator)
     best = golden_section(
         lambda x: softmax_excess(law, math.exp(x), scores).mean().item(), math.log(1e-2), math.log(1e2), steps=30
@@ -374,8 +366,9 @@ def best_softmax(law: Law, draws: int, generator: torch.Generator) -> tuple[floa
 
 
 def bayes_posterior(X: Tensor, k_star: Tensor, law: Law) -> Tensor:
-    """P(position = l | X) for tokens X (..., L, d): proportional to exp(-|X_l - s k*|^2/(2 gamma^2) + |X_l|^2/2);
-    (..., L).
+    """P(position = l | X), (..., L), for tokens X (..., L, d).
+
+    Proportional to exp(-|X_l - s k*|^2/(2 gamma^2) + |X_l|^2/2); the parts that do not depend on l cancel.
     """
     return _posterior(X @ k_star, (X**2).sum(-1), law)
 
@@ -409,9 +402,7 @@ def bayes_excess(law: Law, draws: int, generator: torch.Generator) -> Estimate:
 def draw_projections(
     law: Law, n: int, draws: int, generator: torch.Generator, dtype: torch.dtype = torch.float64
 ) -> tuple[Tensor, Tensor]:
-    """Tokens X (draws, L, n) projected on an orthonormal basis starting with k*, v*, and labels y (draws,);
-    informative token first.
-    """
+    """Tokens X (draws, L, n) in an orthonormal basis starting with k*, v*, informative first, and labels y (draws,)."""
     X = torch.randn(draws, law.length, n, generator=generator, dtype=dtype)
     X[:, 0] *= law.gamma
     X[:, 0, 0] += law.s
@@ -419,9 +410,7 @@ def draw_projections(
 
 
 def sampled_excess(pair: Tensor, X: Tensor, y: Tensor, law: Law, lam: Scalar, gate: str = "erf") -> Tensor:
-    """Squared errors minus noise^2 of a pair (2, n) on projected tokens X (b, L, n), (b,): Monte-Carlo draws of the
-    excess risk.
-    """
+    """Squared errors minus noise^2, (b,), of a pair (2, n) on tokens X (b, L, n): draws of the excess risk."""
     scores, values = (X @ pair.mT).unbind(-1)
     return ((gate_values(lam * scores, gate) * values).sum(-1) - y) ** 2 - law.noise**2
 
@@ -430,10 +419,10 @@ def sampled_excess(pair: Tensor, X: Tensor, y: Tensor, law: Law, lam: Scalar, ga
 
 
 def swapped_theta(law: Law, lam: float) -> float:
-    """|theta| of the stationary point with eta = +-1, kappa = nu = rho = 0: lam gamma^2 erf'(0)/(sqrt q s zeta(0, lam
-    gamma)), at most 1.
+    """|theta| of the stationary point with eta = +-1, kappa = nu = rho = 0.
 
-    erf is nearly linear and X.k* nearly the constant s, so sum_l erf(lam X_l.k) X_l.v with the two roles swapped also
+    lam gamma^2 erf'(0)/(sqrt q s zeta(0, lam gamma)), at most 1, with q = 1 + 2 lam^2 gamma^2. Why it is there: erf
+    is nearly linear and X.k* nearly the constant s, so sum_l erf(lam X_l.k) X_l.v with the two roles swapped also
     reproduces y.
     """
     g = lam * law.gamma
@@ -450,9 +439,7 @@ def swapped_excess(law: Law, lam: float) -> float:
 
 
 def sphere_step(pair: Tensor, gradient: Tensor, step_size: float) -> Tensor:
-    """k <- k - step_size (I - k k') grad_k, divided by its norm; the same for v, both from the same old pair; (...,
-    2, n).
-    """
+    """k <- k - step_size (I - k k') grad_k, divided by its norm; the same for v, from the same old pair (..., 2, n)."""
     along = (pair * gradient).sum(-1, keepdim=True)
     moved = torch.addcmul(pair, pair, along, value=step_size).sub(gradient, alpha=step_size)
     return moved / torch.linalg.vector_norm(moved, dim=-1, keepdim=True)
@@ -513,8 +500,7 @@ def _triangle(gram: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def span_step(
     pair: Tensor, X: Tensor, y: Tensor, bartlett: Tensor, law: Law, lam: Scalar, step_size: float, gate: str = "erf"
 ) -> Tensor:
-    """One step of projected SGD in which only projections on span{k*, v*, k, v} are drawn: the cost does not depend
-    on d.
+    """One step of projected SGD that draws only projections on span{k*, v*, k, v}: the cost does not depend on d.
 
     pair (..., 2, 4) triangular; X (..., b, L, 4) the tokens in its basis, the informative one first; y (..., b);
     bartlett (..., 3) = (chi_{d-4}, chi_{d-5}, N(0, 1)). Returns the new pair in the basis of the new span, triangular
@@ -576,9 +562,7 @@ def initial_pair(start: str, k_star: Tensor, v_star: Tensor, generator: torch.Ge
 
 
 def frame_of(pair: Tensor, k_star: Tensor, v_star: Tensor) -> Tensor:
-    """Orthonormal basis (4, d) of span{k*, v*, k, v}, in which a pair (2, d) is triangular: coordinates = pair @
-    frame.T.
-    """
+    """Orthonormal basis (4, d) of span{k*, v*, k, v} in which pair @ frame.T is triangular."""
     columns = torch.stack([k_star.double(), v_star.double(), *pair.double()], -1)
     Q, R = torch.linalg.qr(columns)
     return (Q * R.diagonal().sign()).T.contiguous()
@@ -602,9 +586,7 @@ def limit_flow(kappa: Tensor, nu: Tensor, law: Law, lam: float) -> tuple[Tensor,
 def limit_trajectory(
     kappa: Tensor, nu: Tensor, times: Tensor, law: Law, lam: float, substeps: int = 8
 ) -> tuple[Tensor, Tensor]:
-    """kappa and nu of the limit dynamics at increasing `times` (n,) from the values at times[0], by Runge-Kutta 4;
-    (n, ...) each.
-    """
+    """kappa and nu (n, ...) of the limit dynamics at `times` (n,), from the values at times[0], by Runge-Kutta 4."""
     state = torch.stack([kappa, nu])
     path = [state]
 

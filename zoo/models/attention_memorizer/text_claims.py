@@ -1,0 +1,221 @@
+"""What the attention-only layer does on text: language models and next-word laws.
+
+The paper has no experiment on text, so every expected number is measured here; statements that its theorems make name them.
+Perplexities on WikiText-2 need its files in $ZOO_DATA/wikitext-2, all else travels in the weights.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datamodules.corpus import FolderSource, Vocabulary, every_token_once
+from datamodules.zipf_markov import ZipfMarkov
+from zoo.claims import AtLeast, AtMost, Between, Claim, Measured, Near, Skip
+from zoo.models.attention_memorizer.context_laws import best_rank, laws
+from zoo.models.attention_memorizer.cross_entropy import token_losses
+from zoo.models.attention_memorizer.theory import Encoder, divergence
+from zoo.ngrams import KneserNey
+from zoo.ngrams import loss as ngram_loss
+from zoo.registry import ZooError
+from zoo.weights import Weight
+
+OURS = "measured here"
+LAWS_HEADS = (1, 6, 31)
+LAWS_WEIGHTS = tuple(f"wikitext2_laws_h{heads}" for heads in LAWS_HEADS)
+
+# Language models.
+
+
+def places(network: Any, tokens: Tensor, targets: Tensor) -> Tensor:
+    """-log p of each target (b, t) given the tokens before it in its window, 0 where the target is -1."""
+    with torch.no_grad():
+        x = network.stream(tokens).flatten(0, 1)
+        matrix = network.embedding if network.tied else network.unembedding
+        return token_losses(x, matrix, targets.flatten()).view_as(targets)
+
+
+def wikitext2(vocabulary: Vocabulary, split: str) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """Token ids of a split of WikiText-2.
+
+    Raises:
+        Skip: its files are not in $ZOO_DATA/wikitext-2.
+    """
+    if "ZOO_DATA" not in os.environ:
+        raise Skip("ZOO_DATA does not name a folder with wikitext-2/")
+    try:
+        source = FolderSource(Path(os.environ["ZOO_DATA"]) / "wikitext-2", "wikitext-2", "", "fetch it")
+    except ZooError:
+        raise Skip("no wiki.{train,valid,test}.tokens in $ZOO_DATA/wikitext-2") from None
+    if split not in source.splits():
+        raise Skip(f"no wiki.{split}.tokens in $ZOO_DATA/wikitext-2")
+    return np.concatenate([vocabulary.encode(text) for text in source.blocks(split)])
+
+
+_LOSSES: dict[str, float] = {}  # two claims read one loss
+
+
+def validation_loss(weight: Weight) -> float:
+    """Mean loss over the validation tokens of WikiText-2 but the first, in windows of the network's context, nats."""
+    if weight.record.sha256 not in _LOSSES:
+        network: Any = weight.network.one(0)
+        tokens = wikitext2(Vocabulary.from_tensor(weight.task["vocabulary"][0]), "valid")
+        total = sum(
+            places(network, batch["tokens"], batch["targets"]).double().sum().item()
+            for batch in every_token_once(tokens, network.context, 64)
+        )
+        _LOSSES[weight.record.sha256] = total / (len(tokens) - 1)
+    return _LOSSES[weight.record.sha256]
+
+
+def perplexity(weight: Weight) -> float:
+    return float(np.exp(validation_loss(weight)))
+
+
+def against_kneser_ney(weight: Weight) -> float:
+    """Validation perplexity over that of the Kneser-Ney trigram counted on the same training tokens."""
+    vocabulary = Vocabulary.from_tensor(weight.task["vocabulary"][0])
+    train, valid = wikitext2(vocabulary, "train"), wikitext2(vocabulary, "valid")
+    trigram = KneserNey(train, len(vocabulary), vocabulary.end)
+    return float(np.exp(validation_loss(weight) - ngram_loss(trigram, valid, vocabulary.end)))
+
+
+def markov_excess(weight: Weight) -> tuple[Tensor, Tensor, ZipfMarkov]:
+    """Loss of the network and of the true law at each place of 1,024 fresh windows (n, t), and the law."""
+    network: Any = weight.network.one(0)
+    law = ZipfMarkov.from_tensors({name: leaf[0] for name, leaf in weight.task.items()})
+    text, surprise = law.sample(1024, network.context + 1, torch.Generator().manual_seed(2411))
+    losses = torch.cat([places(network, part[:, :-1], part[:, 1:]) for part in text.split(64)])
+    return losses.double(), surprise, law
+
+
+def above_floor(weight: Weight) -> Measured:
+    """Divergence from the true law per token, nats: the difference of two losses on one text, which is nearly noiseless."""
+    losses, surprise, _ = markov_excess(weight)
+    windows = (losses - surprise).mean(1)
+    half = 1.96 * windows.std().item() / len(windows) ** 0.5
+    mean = windows.mean().item()
+    return Measured(mean, interval=(mean - half, mean + half), n=losses.numel())
+
+
+def beyond_bigrams(weight: Weight) -> Measured:
+    """Share of the way from the bigram law's loss to the floor: 1 at the floor, 0 without use of the word before last."""
+    losses, surprise, law = markov_excess(weight)
+    bigram, floor = law.pairs.entropy(law.unigram), law.floor(losses.shape[1])
+    value = 1 - (losses - surprise).mean().item() / (bigram - floor)
+    return Measured(value, n=losses.numel(), note=f"floor {floor:.4f}, bigram {bigram:.4f} nats")
+
+
+# Next-word laws.
+
+
+def law_divergence(weight: Weight) -> float:
+    """Mean KL(law of the text, network) over contexts by frequency, nats, in float64."""
+    network: Any = weight.network.one(0).double()
+    task = {name: leaf[0] for name, leaf in weight.task.items()}
+    law, frequency = laws(task)
+    with torch.no_grad():
+        return divergence(law, network(task["contexts"]), frequency).item()
+
+
+def refined(weight: Weight, iterations: int = 40) -> Encoder:
+    """L-BFGS on the encoders of rank d, started from the vectors and the W_U of a network that approximates the laws."""
+    network: Any = weight.network.one(0).double()
+    task = {name: leaf[0] for name, leaf in weight.task.items()}
+    law, frequency = laws(task)
+    with torch.no_grad():
+        encoding = network.stream(task["contexts"])[:, -1]
+    start = encoding, network.unembedding.detach()
+    return best_rank(law, frequency, network.dim, iterations, start)
+
+
+def constructed_law(weight: Weight) -> list[float]:
+    """Rank of the features [x_S ; W_V A] of the contexts, and the divergence above the best one found."""
+    network: Any = weight.network.one(0)
+    with torch.no_grad():
+        rank = int(torch.linalg.matrix_rank(network.features(weight.task["contexts"][0])))
+    return [rank, law_divergence(weight) - refined(weight).divergence]
+
+
+def above_rank_bound(*weights: Weight) -> list[float]:
+    """Divergence of trained networks above the least one found for their rank; the last weight is the construction."""
+    best = refined(weights[-1]).divergence
+    return [law_divergence(weight) - best for weight in weights[:-1]]
+
+
+LANGUAGE_CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        id="W1",
+        says="An attention-only language model of 1.4 million numbers has this validation perplexity on WikiText-2 (10,000 words).",
+        source=OURS,
+        kind="table",
+        expected=Near(0.0, relative=0.005),
+        seconds=12,
+        measure=perplexity,
+        rank="weights",
+        weights=("wikitext2",),
+    ),
+    Claim(
+        id="W2",
+        says="Its perplexity is below that of an interpolated Kneser-Ney trigram counted on the same tokens (ratio).",
+        source=OURS,
+        kind="bound",
+        expected=AtMost(1.0),
+        seconds=5,
+        measure=against_kneser_ney,
+        rank="weights",
+        weights=("wikitext2",),
+    ),
+    Claim(
+        id="M1",
+        says="On a Zipf-Markov text of order 2 the loss is within 0.03 nats of its exact floor, the entropy of the law.",
+        source=OURS,
+        kind="monte-carlo",
+        expected=Between(0.0, 0.03),
+        seconds=2,
+        measure=above_floor,
+        rank="weights",
+        weights=("markov",),
+    ),
+    Claim(
+        id="M2",
+        says="Attention to the word before last closes at least 97 % of the gap between bigram law and floor.",
+        source=OURS,
+        kind="monte-carlo",
+        expected=AtLeast(0.97),
+        seconds=2,
+        measure=beyond_bigrams,
+        rank="weights",
+        weights=("markov",),
+    ),
+)
+
+LAWS_CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        id="L1",
+        says="With H d_h + d = 320 the construction has on 320 contexts of WikiText-2 the rank 320 and the best rank-10 divergence.",
+        source="Theorem 1, on laws of WikiText-2",
+        kind="exact",
+        expected=Near([320, 0.0], absolute=2e-4),
+        seconds=4,
+        measure=constructed_law,
+        rank="weights",
+        weights=("wikitext2_laws_constructed",),
+    ),
+    Claim(
+        id="L2",
+        says="No trained network of width 10 (H = 1, 6, 31) passes the best rank-10 divergence, whatever its heads.",
+        source="Proposition 1, on laws of WikiText-2",
+        kind="bound",
+        expected=AtLeast(-2e-4),
+        seconds=4,
+        measure=above_rank_bound,
+        rank="weights",
+        weights=(*LAWS_WEIGHTS, "wikitext2_laws_constructed"),
+    ),
+)
