@@ -121,7 +121,7 @@ class WikiTextData(StreamData):
         for option, value in (("context", context), ("batch_size", batch_size)):
             if value < 1:
                 raise ZooError(f"{option} must be at least 1, got {value}.")
-        self.name, self.size, self.words, self.source = name, vocabulary, words, source
+        self.dataset, self.size, self.words, self.source = name, vocabulary, words, source
         self.context, self.batch_size = context, batch_size
         self.root = Path(root) if root is not None else None
         self.cache = Path(cache).expanduser() if cache is not None else default_cache()
@@ -132,19 +132,19 @@ class WikiTextData(StreamData):
 
     def _source(self) -> Source:
         home = os.environ.get("ZOO_DATA")
-        usual = Path(home) / self.name if home else None
+        usual = Path(home) / self.dataset if home else None
         root = self.root or usual
-        where = f"--data.init_args.root or in $ZOO_DATA/{self.name}"
+        where = f"--data.root or in $ZOO_DATA/{self.dataset}"
         hub = (
             "with a network `python -c \"import datasets; datasets.load_dataset('"
-            f"{DATASET}', '{CONFIGS[self.name]}')\"` fetches it once"
+            f"{DATASET}', '{CONFIGS[self.dataset]}')\"` fetches it once"
         )
         hint = f"put wiki.{{train,valid,test}}.tokens into the folder given as {where}, or {hub}"
         if self.source == "hub" or (self.source == "auto" and self.root is None and not (usual and usual.is_dir())):
-            return HubSource(self.name, hint)
+            return HubSource(self.dataset, hint)
         if root is None:
-            raise ZooError(f"There is no folder to read {self.name} from: {hint}.")
-        return FolderSource(root, self.name, LICENCE, hint)
+            raise ZooError(f"There is no folder to read {self.dataset} from: {hint}.")
+        return FolderSource(root, self.dataset, LICENCE, hint)
 
     @functools.cached_property
     def corpus(self) -> Corpus:
@@ -153,7 +153,7 @@ class WikiTextData(StreamData):
 
     def _tokens(self, split: str) -> Ids:
         if split not in self.corpus.tokens:
-            raise ZooError(f"This {self.name} has no wiki.{split}.tokens; it has {', '.join(self.corpus.tokens)}.")
+            raise ZooError(f"This {self.dataset} has no wiki.{split}.tokens; it has {', '.join(self.corpus.tokens)}.")
         return self.corpus.tokens[split]
 
     def prepare_data(self) -> None:
@@ -171,7 +171,7 @@ class WikiTextData(StreamData):
     def provenance(self) -> dict[str, Any]:
         corpus = self.corpus
         return {
-            "name": self.name,
+            "name": self.dataset,
             "licence": LICENCE,
             "sha256": {split: source["sha256"] for split, source in corpus.sources.items()},
             "tokens": {split: source["tokens"] for split, source in corpus.sources.items()},

@@ -186,6 +186,20 @@ def test_rank_one_key_query_products_need_fewer_parameters():
     assert theory.parameters(50, 2, 10, 20, 10, rank_one=True) == 10 * (2 + 100 + 2 * 11 * 20)
 
 
+def test_table_of_peers():
+    """Exact rows agree with the parameter count; the others grow as their papers say."""
+    peers = {peer.name: peer for peer in theory.PEERS}
+    ours = peers["this paper, d dimensions"]
+    assert ours.exact and ours.parameters(210, 50, 2, 10) == theory.parameters(50, 2, 10, 20, 10)
+    assert peers["this paper, d = 2"].parameters(100, 10, 2, 2) == theory.parameters(10, 2, 2, 49, 2)
+    growth = {
+        name: math.log10(peer.parameters(10**9, 50, 2, 10) / peer.parameters(10**8, 50, 2, 10))
+        for name, peer in peers.items()
+    }
+    assert growth.pop("Kim et al. 2023") == pytest.approx(0.5, abs=0.05)
+    assert list(growth.values()) == pytest.approx([1] * 4, abs=1e-3)
+
+
 # The construction.
 
 

@@ -61,12 +61,13 @@ class Table:
             distinct, counts = np.unique(keys, return_counts=True)
             return cls(distinct, counts.astype(np.float64))
         distinct, inverse = np.unique(keys, return_inverse=True)
-        return cls(distinct, np.bincount(inverse, values, len(distinct)))
+        return cls(distinct, np.bincount(inverse, values, len(distinct)).astype(np.float64))
 
     def __getitem__(self, keys: NDArray[np.int64]) -> Values:
-        place = np.searchsorted(self.keys, keys)
-        place[place == len(self.keys)] = 0
-        return np.where(self.keys[place] == keys, self.values[place], 0.0) if len(self.keys) else np.zeros(len(keys))
+        if not len(self.keys):
+            return np.zeros(len(keys))
+        place = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
+        return np.where(self.keys[place] == keys, self.values[place], 0.0)
 
 
 class AddK:
@@ -164,7 +165,8 @@ def tuned(tokens: Ids, vocabulary: int, order: int, boundary: int) -> AddK:
 def references(train: Ids, valid: Ids, vocabulary: int, boundary: int) -> dict[str, float]:
     """Losses of the baselines on a validation stream, nats per token: add-k of orders 1, 2, 3 and Kneser-Ney."""
     models: dict[str, NGram] = {
-        name: tuned(train, vocabulary, order, boundary) for order, name in enumerate(("unigram", "bigram", "trigram"), 1)
+        name: tuned(train, vocabulary, order, boundary)
+        for order, name in enumerate(("unigram", "bigram", "trigram"), 1)
     }
     models["kneser_ney"] = KneserNey(train, vocabulary, boundary)
     return {name: loss(model, valid, boundary) for name, model in models.items()}

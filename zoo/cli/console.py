@@ -32,14 +32,15 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
 
 
 def show_value(value: Any) -> str:
-    """A number with four significant digits, a list in brackets, nothing for None."""
+    """A number with four significant digits, the first four of a list, nothing for None."""
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, (float, list, tuple)):
         return str(value)
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "[" + ", ".join(show_value(one) for one in value) + "]"
+    shown = [show_value(one) for one in value[:4]] + ["…"] * (len(value) > 4)
+    return "[" + ", ".join(shown) + "]"
 
 
 def show_json(value: Any) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zoo import claims, registry
 from zoo.claims import Retrain, Verdict
-from zoo.cli.console import show_json, show_table
+from zoo.cli.console import show_json, show_table, show_value
 from zoo.history import Run
 
 
@@ -49,14 +49,16 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def show_verdicts(verdicts: list[Verdict]) -> None:
-    """Prints the table expected / card / now / verdict and the totals."""
-    columns = ("system", "weight", "claim", "kind", "source", "expected", "tolerance", "card", "now", "verdict", "seconds")
-    rows = [verdict.row() for verdict in verdicts]
-    holds = sum(verdict.verdict == "holds" for verdict in verdicts)
-    seconds = sum(verdict.seconds for verdict in verdicts)
-    title = f"{holds} of {len(verdicts)} claims hold, {seconds:.0f} s"
-    show_table(title, columns, [[row[name] for name in columns] for row in rows])
+    """Prints the table expected / card / now / verdict, the totals, and where a verdict is not the record's."""
+    rows = []
     for verdict in verdicts:
+        about = verdict.system + (f".{verdict.claim.subject}" if verdict.claim.subject else "")
+        row = verdict.row()
+        expected = f"{show_value(row['expected'])} {row['tolerance']}".strip()
+        rows.append((row["claim"], about, expected, row["card"], row["now"], row["verdict"], row["seconds"]))
+    holds = sum(verdict.verdict == "holds" for verdict in verdicts)
+    title = f"{holds} of {len(verdicts)} claims hold, {sum(verdict.seconds for verdict in verdicts):.0f} s"
+    show_table(title, ("claim", "about", "expected", "card", "now", "verdict", "s"), rows)
+    for verdict, row in zip(verdicts, rows, strict=True):
         if not verdict.agrees and verdict.card is not None:
-            where = verdict.system + (f".{verdict.claim.subject}" if verdict.claim.subject else "")
-            print(f"{where} {verdict.claim.id}: the record says {verdict.card['verdict']}, now it {verdict.verdict}.")
+            print(f"{row[1]} {row[0]}: the record says {verdict.card['verdict']}, now it {verdict.verdict}.")

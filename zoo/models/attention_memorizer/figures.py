@@ -55,7 +55,7 @@ def circle(*weights: Weight) -> Canvas:
 
 
 def _against_heads(weights: Sequence[Weight], code: Sequence[float], vocabulary: int) -> Canvas:
-    canvas, ax = axes(width=4.6, height=3.4)
+    canvas, ax = axes(width=6.6, height=3.2)
     x = _argument(weights, "heads")
     k, d = weights[0].record.arguments["head_dim"], weights[0].record.arguments["dim"]
     means = _points(ax, x, weights, COLOURS[0], f"trained, {weights[0].network.count} seeds")
@@ -67,13 +67,13 @@ def _against_heads(weights: Sequence[Weight], code: Sequence[float], vocabulary:
     ax.plot(span, fitted, label=f"least squares, {per_head:.3g} associations per head", **THEORY)
     _bounds(ax, x, [(h, k, d) for h in x], vocabulary)
     ax.set(xlabel="heads H", title=f"N = {vocabulary}, d = {d}, d_h = {k}")
-    ax.legend()
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return canvas
 
 
 def head_size(*weights: Weight) -> Canvas:
     """Figure 1b, and the same sweep on the network that the paper defines."""
-    canvas, ax = axes(width=4.6, height=3.4)
+    canvas, ax = axes(width=6.6, height=3.2)
     shared = [weight for weight in weights if weight.record.network == "SharedCompression"]
     own = [weight for weight in weights if weight.record.network == "AttentionOnly"]
     x = _argument(shared, "head_dim")
@@ -86,13 +86,13 @@ def head_size(*weights: Weight) -> Canvas:
     h, d = shared[0].record.arguments["heads"], shared[0].record.arguments["dim"]
     _bounds(ax, x, [(h, k, d) for k in x], 50)
     ax.set(xlabel="head size d_h", title=f"N = 50, d = {d}, H = {h}")
-    ax.legend()
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return canvas
 
 
 def dimension(*weights: Weight) -> Canvas:
     """Figure 2a."""
-    canvas, ax = axes(width=4.6, height=3.4)
+    canvas, ax = axes(width=6.6, height=3.2)
     x = _argument(weights, "dim")
     h, k = weights[0].record.arguments["heads"], weights[0].record.arguments["head_dim"]
     means = _points(ax, x, weights, COLOURS[0], f"trained, {weights[0].network.count} seeds")
@@ -102,7 +102,7 @@ def dimension(*weights: Weight) -> Canvas:
         ax.plot(side, [line.slope * d + line.intercept for d in side], label=label, **THEORY)
     _bounds(ax, x, [(h, k, d) for d in x], 50)
     ax.set(xlabel="embedding size d", title=f"N = 50, d_h = {k}, H = {h}")
-    ax.legend()
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return canvas
 
 
@@ -122,7 +122,7 @@ def capacity() -> Canvas:
         ax.axvline(full, **{**THEORY, "color": colour})
     ax.axhline(1 / 50, label="chance, 1/N", **CHANCE)
     ax.set(xscale="log", ylim=(0, 1.03), xlabel="sequences to store", ylabel="recall", title="N = 50, d = 10, H = 20")
-    ax.legend()
+    ax.legend(loc="upper right")
     return canvas
 
 
@@ -135,19 +135,6 @@ def recall_of_construction(count: int, heads: int, head_dim: int, vocabulary: in
     start = theory.generic(vocabulary, 2, dim, heads, head_dim, generator)
     stored = theory.outputs(theory.memorise(start, tokens, rows[targets], rows), tokens)
     return ((stored @ rows.T).argmax(-1) == targets).double().mean().item()
-
-
-def peers() -> Canvas:
-    """Parameters that each construction needs."""
-    canvas, ax = axes(width=4.6, height=3.4)
-    counts = torch.logspace(2, 6, 60, dtype=torch.float64).tolist()
-    for colour, peer in zip(COLOURS, theory.PEERS, strict=False):
-        style = "-" if peer.exact else "--"
-        label = peer.name if peer.exact else f"{peer.name} (order)"
-        ax.plot(counts, [peer.parameters(n, 50, 2, 10) for n in counts], style, color=colour, label=label)
-    ax.set(xscale="log", yscale="log", xlabel="sequences T0", ylabel="parameters", title="N = 50, S = 2, d = 10")
-    ax.legend()
-    return canvas
 
 
 def _band(ax: Any, run: Run, name: str, colour: str, label: str) -> None:
@@ -226,12 +213,6 @@ FIGURES: tuple[Figure, ...] = (
         "The construction knows every sequence up to H d_h + d (dashed) and forgets beyond.",
         "Theorem 1, drawn here",
         capacity,
-    ),
-    Figure(
-        "peers",
-        "Parameters that each proven construction needs to store T0 sequences (constants only where exact).",
-        "Section 3, drawn here",
-        peers,
     ),
     Figure(
         "learning",

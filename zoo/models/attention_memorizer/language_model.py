@@ -101,7 +101,7 @@ class LanguageModel(ZooModule):
     def _add(self, step: int, row: Mapping[str, Tensor]) -> None:
         # A perplexity is the exponential of a mean, so it is taken after the base has averaged.
         pairs = (("loss", "perplexity"), ("val_loss", "val_perplexity"))
-        super()._add(step, dict(row) | {name: row[of].exp() for of, name in pairs if of in row})
+        super()._add(step, dict(row) | {name: row[of].double().exp() for of, name in pairs if of in row})
 
     def learning_rate(self, step: int) -> float:
         p: Any = self.hparams

@@ -19,7 +19,6 @@ def wikitext2_laws() -> Constructed:
     dim, heads, head_dim = 10, 31, 10
     encoder = best_rank(law, frequency, dim, iterations=3000)
     key = torch.Generator().manual_seed(0)
-    shape = {"vocabulary": law.shape[1], "context": one["contexts"].shape[1], "dim": dim}
-    network = AttentionOnly(**shape, heads=heads, head_dim=head_dim).double()
+    network = AttentionOnly(vocabulary=law.shape[1], context=2, dim=dim, heads=heads, head_dim=head_dim).double()
     network.load_state_dict(construct(law, frequency, one["contexts"], encoder, heads, head_dim, key))
     return Constructed([network], task, f"best rank-{dim} divergence found {encoder.divergence:.6f} nats (Theorem 1)")
