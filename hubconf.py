@@ -14,7 +14,9 @@ try:
     import zoo
 
     if pathlib.Path(zoo.__file__).resolve().parent != _here / "zoo":
-        raise ImportError(f"another `zoo` is already imported, from {zoo.__file__}: load this repository in a new process.")
+        raise ImportError(
+            f"another `zoo` is already imported, from {zoo.__file__}: load this repository in a new process."
+        )
     import zoo.hub.entry
 finally:
     sys.path.remove(str(_here))

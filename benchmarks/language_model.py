@@ -146,13 +146,13 @@ def main() -> None:
     quiet_lightning()
     torch.set_num_threads(options.threads)
     LanguageModel.threads = options.threads
-    print(f"{'':42s}{'tokens/s':>10s}{'ratio':>8s}{'loss - loss by hand':>22s}")
+    print(f"{'':58s}{'tokens/s':>10s}{'ratio':>8s}{'loss - loss by hand':>22s}")
     for allocator in ("", ", allocator of zoo train"):
         if allocator:
             keep_big_buffers()
         speeds, ratios, drifts = measure(options.steps, options.rounds)
         for name, speed in speeds.items():
-            print(f"{name + allocator:42s}{speed:10.0f}{ratios[name]:8.2f}{drifts[name]:22.1e}")
+            print(f"{name + allocator:58s}{speed:10.0f}{ratios[name]:8.2f}{drifts[name]:22.1e}")
 
 
 def measure(steps: int, rounds: int) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:

@@ -122,19 +122,16 @@ class DirichletData(StreamData):
             raise ValueError(f"there are {vocabulary}^{context} different sequences, {sequences} are asked for.")
         self.vocabulary, self.context, self.sequences = vocabulary, context, sequences
         self.concentration = concentration
-        self._tasks: dict[int, Batch] = {}
 
     def task(self, replica: int) -> Batch:
-        if replica not in self._tasks:
-            key = generator(type(self).__name__, self.seed, "task", replica)
-            index = torch.randperm(self.vocabulary**self.context, generator=key)[: self.sequences]
-            tokens = [index // self.vocabulary**s % self.vocabulary for s in reversed(range(self.context))]
-            shape = torch.full((self.sequences, self.vocabulary), self.concentration, dtype=torch.float64)
-            laws = torch._sample_dirichlet(shape, generator=key)
-            self._tasks[replica] = {"sequences": torch.stack(tokens, dim=-1), "laws": laws}
-        return self._tasks[replica]
+        key = generator(type(self).__name__, self.seed, "task", replica)
+        index = torch.randperm(self.vocabulary**self.context, generator=key)[: self.sequences]
+        tokens = [index // self.vocabulary**s % self.vocabulary for s in reversed(range(self.context))]
+        shape = torch.full((self.sequences, self.vocabulary), self.concentration, dtype=torch.float64)
+        laws = torch._sample_dirichlet(shape, generator=key)
+        return {"sequences": torch.stack(tokens, dim=-1), "laws": laws}
 
     def batches(self, replica: int, start: int, stop: int, rank: int, world: int) -> Batch:
-        task = self.task(replica)
+        task = self._task(replica)
         batch = {"index": torch.arange(self.sequences), "tokens": task["sequences"], "law": task["laws"]}
         return {name: leaf.expand(stop - start, *leaf.shape) for name, leaf in batch.items()}

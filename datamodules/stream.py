@@ -51,6 +51,7 @@ class StreamData(L.LightningDataModule):
         self.seed = seed
         self.steps_per_epoch = steps_per_epoch
         self._blocks: dict[tuple[int, int], tuple[int, Batch]] = {}
+        self._tasks: dict[int, Batch] = {}
 
     def task(self, replica: int) -> Batch:
         """What replica `replica` has to learn, a pure function of (seed, replica). No leading axis."""
@@ -60,6 +61,11 @@ class StreamData(L.LightningDataModule):
         """Training batches of `steps` consecutive steps for one replica, leaves (steps, ...)."""
         raise NotImplementedError
 
+    def _task(self, replica: int) -> Batch:
+        if replica not in self._tasks:
+            self._tasks[replica] = self.task(replica)
+        return self._tasks[replica]
+
     def batches(self, replica: int, start: int, stop: int, rank: int, world: int) -> Batch:
         """Batches of the steps start … stop-1 for one replica on one of `world` data-parallel ranks."""
         pieces = []
@@ -68,7 +74,7 @@ class StreamData(L.LightningDataModule):
             cached, block = self._blocks.get((replica, rank), (-1, {}))
             if cached != index:
                 key = generator(type(self).__name__, self.seed, "train", replica, rank, index)
-                block = self.draw(key, self.block, self.task(replica))
+                block = self.draw(key, self.block, self._task(replica))
                 self._blocks[replica, rank] = index, block
             pieces.append({name: leaf[offset : offset + last - first] for name, leaf in block.items()})
         if len(pieces) == 1:

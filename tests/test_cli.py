@@ -130,7 +130,10 @@ MISTAKES = {
     "unknown recipe": (["train", "single_location/manifolt"], "did you mean 'single_location/manifold'?"),
     "no recipe": (["train"], "zoo train needs a recipe"),
     "unknown key": (["train", *SHORT, "--model.step_sise=1"], "did you mean 'model.step_size'?"),
-    "unknown section": (["train", *SHORT, "--trainor.max_steps=1"], "There is no key 'trainor.max_steps', did you mean"),
+    "unknown section": (
+        ["train", *SHORT, "--trainor.max_steps=1"],
+        "There is no key 'trainor.max_steps', did you mean",
+    ),
     "wrong type": (["train", *SHORT, "--trainer.max_steps=many"], "trainer.max_steps"),
     "refused value": (["train", *SHORT, "--model.chunk=0"], "chunk must be at least 1"),
     "model and data apart": (["train", *SHORT, "--data.d=60"], "the model has d=50 but the data have d=60"),
@@ -211,7 +214,20 @@ def test_list_and_show_are_readable_and_exact(capsys: pytest.CaptureFixture[str]
         assert json.loads(capsys.readouterr().out)
 
 
-KEYS = ["system", "weight", "claim", "rank", "kind", "source", "expected", "tolerance", "card", "now", "verdict", "seconds"]
+KEYS = [
+    "system",
+    "weight",
+    "claim",
+    "rank",
+    "kind",
+    "source",
+    "expected",
+    "tolerance",
+    "card",
+    "now",
+    "verdict",
+    "seconds",
+]
 
 
 def test_verify_recomputes_and_compares_with_the_record(

@@ -99,7 +99,9 @@ def test_a_weight_loads_and_its_record_is_complete(name: str) -> None:
     else:
         assert weight.tag in registry.system(record.system).constructions
     single, everyone = zoo.load(name), zoo.load(name, replica="all")
-    inputs = [x.to(getattr(torch, record.dtype)) if x.is_floating_point() else x for x in single.example(2, generator())]
+    inputs = [
+        x.to(getattr(torch, record.dtype)) if x.is_floating_point() else x for x in single.example(2, generator())
+    ]
     output = single(*inputs)
     torch.testing.assert_close(everyone(*inputs)[0], output, rtol=1e-4, atol=1e-5)
     assert everyone(*inputs).shape == (record.replicas, *output.shape)
@@ -163,7 +165,9 @@ def test_listing_imports_no_torch() -> None:
 
 
 def test_loading_imports_no_lightning(root: Path) -> None:
-    code = f"import sys, zoo; zoo.load({WEIGHTS[0]!r}); print({{'lightning', 'wandb', 'matplotlib'}} & set(sys.modules))"
+    code = (
+        f"import sys, zoo; zoo.load({WEIGHTS[0]!r}); print({{'lightning', 'wandb', 'matplotlib'}} & set(sys.modules))"
+    )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root).stdout
     assert output.splitlines()[-1] == "set()"
 

@@ -124,6 +124,13 @@ def test_checkpoints_are_read_without_pickle(tmp_path: Path) -> None:
         assert content["global_step"] == 50 and content["hyper_parameters"]["step_size"] == 0.1
 
 
+def test_a_history_keeps_what_was_measured() -> None:
+    history, live = History(), torch.tensor([1.0, 2.0], dtype=torch.float64)
+    history.add(0, {"a": live})
+    live += 5
+    assert history.at("a", 0).tolist() == [1.0, 2.0]
+
+
 def test_history_survives_parquet(tmp_path: Path) -> None:
     history = History()
     history.add(0, {"a": torch.tensor([1.0, 2.0])})
@@ -171,7 +178,10 @@ def test_replicas_stack_and_come_apart() -> None:
 
 
 def test_a_module_says_what_is_wrong() -> None:
-    for options, says in [({"replicas": 0}, "replicas must be at least 1"), ({"dtype": "half"}, "dtype must be one of")]:
+    for options, says in [
+        ({"replicas": 0}, "replicas must be at least 1"),
+        ({"dtype": "half"}, "dtype must be one of"),
+    ]:
         with pytest.raises(ValueError, match=says):
             LineModule(**options)
 

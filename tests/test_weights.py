@@ -90,9 +90,15 @@ def damages() -> dict[str, tuple[Callable[[Path], Any], str]]:
         "torch.save": (zipped, "is a pickle, which the zoo never reads"),
         "garbage": (garble, "is not a safetensors file"),
         "missing file": (lambda r: r.with_suffix(".safetensors").unlink(), "is missing beside its record"),
-        "renamed key": (lambda r: rewritten(r, lambda t: t.update(kk=t.pop("k"))), "holds 'kk', which SingleLocation does"),
+        "renamed key": (
+            lambda r: rewritten(r, lambda t: t.update(kk=t.pop("k"))),
+            "holds 'kk', which SingleLocation does",
+        ),
         "missing key": (lambda r: rewritten(r, lambda t: t.pop("k")), "does not hold 'k', which SingleLocation needs"),
-        "wrong dtype": (lambda r: rewritten(r, lambda t: t.update(k=t["k"].half())), "as torch.float16 where its record"),
+        "wrong dtype": (
+            lambda r: rewritten(r, lambda t: t.update(k=t["k"].half())),
+            "as torch.float16 where its record",
+        ),
         "wrong shape": (lambda r: rewritten(r, lambda t: t.update(k=t["k"][:, :3].clone())), "with shape"),
         "wrong hash": (lambda r: resealed(r, sha256="0" * 64), "has sha256 .* where its record says 000000000000"),
         "unknown network": (lambda r: resealed(r, network="SingleLocatoin"), "did you mean 'SingleLocation'"),

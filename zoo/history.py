@@ -33,7 +33,7 @@ class History:
         """Adds metrics of shape (r,) at an optimiser step; metrics of one step are merged."""
         row = self._rows.setdefault(step, {})
         for name, value in metrics.items():
-            row[name] = value.detach().double().cpu()
+            row[name] = value.detach().double().cpu().clone()  # float64 on the CPU would share its memory
 
     @property
     def metrics(self) -> list[str]:
@@ -161,4 +161,3 @@ class Run:
 def summary(history: History) -> dict[str, float]:
     """Last value of every metric, mean over replicas (NaN left out)."""
     return {name: float(history.last(name).nanmean()) for name in history.metrics}
-

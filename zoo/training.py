@@ -95,7 +95,6 @@ class ZooModule(L.LightningModule):
         if hasattr(self, "evaluate"):  # Lightning asks every module with a validation_step for validation data
             self.validation_step = self._validate  # type: ignore[method-assign]
 
-
     # What a subclass writes, for one replica.
 
     def build(self, generator: torch.Generator, task: dict[str, Tensor]) -> nn.Module:
@@ -143,9 +142,7 @@ class ZooModule(L.LightningModule):
         self._task = {name: torch.stack([task[name] for task in tasks]) for name in tasks[0]}
 
     def _cast(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {
-            name: leaf.to(self.precision) if leaf.is_floating_point() else leaf for name, leaf in batch.items()
-        }
+        return {name: leaf.to(self.precision) if leaf.is_floating_point() else leaf for name, leaf in batch.items()}
 
     def task(self) -> dict[str, Tensor]:
         """What the replicas of this process have to learn, leaves (r, ...)."""
@@ -277,6 +274,8 @@ class ZooModule(L.LightningModule):
         """The flat graph of tensor operations behind vmap and grad, whose Python cost is then paid once."""
         with torch.no_grad():
             graph = make_fx(function)(*arguments)
+        graph.graph.eliminate_dead_code()  # vmap leaves an unused node beside every number it meets
+        graph.recompile()
         return torch.compile(graph) if self.compiled else graph
 
     # Measurements.

@@ -175,7 +175,9 @@ def _read_tensors(path: Path, record: Record) -> dict[str, Tensor]:
         raise WeightError(f"{path} has {len(content)} bytes where its record says {record.size}: fetch it again.")
     found = hashlib.sha256(content).hexdigest()
     if found != record.sha256:
-        raise WeightError(f"{path} has sha256 {found[:12]}… where its record says {record.sha256[:12]}…: fetch it again.")
+        raise WeightError(
+            f"{path} has sha256 {found[:12]}… where its record says {record.sha256[:12]}…: fetch it again."
+        )
     try:
         return safetensors.torch.load(content)
     except (SafetensorError, ValueError) as error:

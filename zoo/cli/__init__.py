@@ -17,7 +17,9 @@ recorded offline otherwise.
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="zoo", description="Pretrained models of the theory of deep learning, with claims.")
+    top = argparse.ArgumentParser(
+        prog="zoo", description="Pretrained models of the theory of deep learning, with claims."
+    )
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 

@@ -12,7 +12,7 @@ from zoo.cli.console import show_json, show_pairs, show_table
 
 
 def counts(entries: list[dict[str, Any]]) -> str:
-    """"k/n": claims that hold, of the claims that were measured."""
+    """ "k/n": claims that hold, of the claims that were measured."""
     return f"{sum(entry['verdict'] == 'holds' for entry in entries)}/{len(entries)}" if entries else "–"
 
 
@@ -47,7 +47,8 @@ def list_all(options: argparse.Namespace) -> int:
         return 0
     columns = ("name", "what", "origin", "replicas", "size", "claims")
     cells = [
-        (r["name"], r["says"], r["origin"], r["replicas"], r["size"] and show_size(r["size"]), r["claims"]) for r in rows
+        (r["name"], r["says"], r["origin"], r["replicas"], r["size"] and show_size(r["size"]), r["claims"])
+        for r in rows
     ]
     show_table(f"{len(registry.systems())} systems, {len(registry.weight_files())} weights", columns, cells)
     return 0
@@ -59,7 +60,11 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         if row["is"] == "system":
             paper = registry.system(row["name"]).paper
-            mine = [one["name"].split(".")[1] for one in rows if one["is"] == "weight" and one["name"].startswith(row["name"])]
+            mine = [
+                one["name"].split(".")[1]
+                for one in rows
+                if one["is"] == "weight" and one["name"].startswith(row["name"])
+            ]
             link = f"[{paper.title}](https://arxiv.org/abs/{paper.arxiv}), {paper.venue} {paper.year}"
             lines.append(f"| `{row['name']}` | {link} | {', '.join(f'`{tag}`' for tag in mine)} | {row['claims']} |")
     return "\n".join(lines)

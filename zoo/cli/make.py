@@ -82,7 +82,9 @@ def figures(options: argparse.Namespace) -> int:
         system = registry.system(name)
         for figure in system.part("figures").FIGURES:
             if figure.recipes:
-                histories = sorted((system.folder / "weights").glob("*.parquet"), key=lambda p: registry.natural(p.stem))
+                histories = sorted(
+                    (system.folder / "weights").glob("*.parquet"), key=lambda p: registry.natural(p.stem)
+                )
                 for tag in (path.stem for path in histories):
                     if any(fnmatch(tag, pattern) for pattern in figure.recipes):
                         canvas = figure.draw(Run.shipped(f"{name}.{tag}"))

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,9 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|^[-+]?\.inf$"), list("-+0123456789.")
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|^[-+]?\.inf$"),
+    list("-+0123456789."),
 )
 _Loader.yaml_implicit_resolvers = {
     first: sorted(kinds, key=lambda kind: kind[0] == "tag:yaml.org,2002:float")
@@ -42,11 +45,13 @@ class Recipe:
     """A checked recipe.
 
     Attributes:
-        tag: name of the file without ending.
+        name: of the file without its ending.
+        tag: of the weight that it trains, the recipe's name unless the user gives another.
         given: what the file and the command line say.
         overrides: dotted keys "key=value" that the command line changed.
     """
 
+    name: str
     tag: str
     given: dict[str, Any]
     overrides: list[str]
@@ -58,6 +63,13 @@ class Recipe:
     def classes(self) -> tuple[type[ZooModule], type[StreamData]]:
         known = short_names()
         return known[self.given["model"]["class_path"]], known[self.given["data"]["class_path"]]
+
+    @property
+    def command(self) -> str:
+        """What trains this weight again; where a run writes is left out."""
+        changes = [f"--{change}" for change in self.overrides]
+        tag = [f"--tag={self.tag}"] if self.tag != self.name else []
+        return f"zoo train {shlex.join([f'{self.system}/{self.name}', *changes, *tag])}"
 
     def resolved(self) -> dict[str, Any]:
         """The recipe with every default of the model and the data written out."""
@@ -131,7 +143,7 @@ def recipe_folders() -> list[Path]:
 
 
 def names() -> list[str]:
-    """"system/tag" of every shipped recipe."""
+    """ "system/tag" of every shipped recipe."""
     return sorted({str(p.relative_to(f).with_suffix("")) for f in recipe_folders() for p in f.glob("*/*.yaml")})
 
 
@@ -175,10 +187,12 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:
             raise ZooError(f"{path} has no {section}.class_path.")
         part["class_path"] = changed[-1] if changed else part["class_path"]
         if part["class_path"].split(".")[-1] not in known:
-            raise ZooError(f"{section}.class_path: there is no {part['class_path']!r}{nearest(part['class_path'], known)}")
+            raise ZooError(
+                f"{section}.class_path: there is no {part['class_path']!r}{nearest(part['class_path'], known)}"
+            )
         part["class_path"] = part["class_path"].split(".")[-1]
         part["init_args"] = dict(part.get("init_args") or {})
-    recipe = Recipe(path.stem, given, [f"{key}={value}" for key, value in changes])
+    recipe = Recipe(path.stem, path.stem, given, [f"{key}={value}" for key, value in changes])
     valid = valid_keys(recipe)
     for key, value in changes:
         _set(given, key, value, valid)
@@ -204,7 +218,9 @@ def _pairs(overrides: Sequence[str]) -> list[tuple[str, Any]]:
     while rest:
         word = rest.pop(0)
         if not word.startswith("--"):
-            raise ZooError(f"{word!r} is not an option: recipes are changed by --key=value, as --trainer.max_steps=1000.")
+            raise ZooError(
+                f"{word!r} is not an option: recipes are changed by --key=value, as --trainer.max_steps=1000."
+            )
         key, equals, value = word[2:].partition("=")
         if not equals:
             if not rest or rest[0].startswith("--"):

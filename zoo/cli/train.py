@@ -13,7 +13,6 @@ import logging
 import os
 import platform
 import secrets
-import shlex
 import shutil
 import subprocess
 import sys
@@ -61,7 +60,7 @@ def train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         if not (path / "recipe.yaml").is_file():
             raise ZooError(f"{path} is not a run directory: it holds no recipe.yaml.")
         found = recipes.read(path / "recipe.yaml", overrides)
-        found.tag = options.tag or path.absolute().parent.name
+        found.name, found.tag = resumed_names(path)
     else:
         found = recipes.read(recipes.find(options.recipe), overrides)
         found.tag = options.tag or found.tag
@@ -74,6 +73,12 @@ def train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         print(f"stopped by {stopped.name}; go on with: zoo train --resume {run}")
         return 128 + stopped.value
     return 0
+
+
+def resumed_names(path: Path) -> tuple[str, str]:
+    """Recipe and tag of a run directory, from what it wrote at its start."""
+    said = registry.read_json(path / "environment.json")
+    return said["recipe"], said["tag"]
 
 
 def retrain(system: str, needed: Retrain, folder: Path) -> Run:
@@ -138,7 +143,6 @@ def execute(
         return path, stop.received
     measured.write(path / "history.parquet")
     if stop.received is None:
-        command = "zoo train " + shlex.join([f"{recipe.system}/{recipe.tag}", *sys.argv[3:]])
         record = Record(
             system=recipe.system,
             tag=recipe.tag,
@@ -147,7 +151,7 @@ def execute(
             dtype=str(module.precision).removeprefix("torch."),
             replicas=networks.count,
             origin="trained",
-            command=command,
+            command=recipe.command,
             recipe=recipe.resolved(),
             overrides=recipe.overrides,
             seed=recipe.given["seed_everything"],
@@ -179,9 +183,13 @@ def conclude(run: Run, recipe: Recipe, logger: Any) -> None:
     if verdicts:
         show_verdicts(verdicts)
         if recipe.overrides:
-            print(f"changed in the recipe: {', '.join(recipe.overrides)}; its claims are stated for the recipe as it is.")
+            print(
+                f"changed in the recipe: {', '.join(recipe.overrides)}; its claims are stated for the recipe as it is."
+            )
     else:
-        print(f"{run.system}/{run.tag} has no claim about one run alone; `zoo verify {run.system}` measures the others.")
+        print(
+            f"{run.system}/{run.tag} has no claim about one run alone; `zoo verify {run.system}` measures the others."
+        )
     print(f"run directory {run.path}, figures {', '.join(path.stem for path in drawn)}")
     if logger is not None:
         tell_wandb(logger, run, verdicts, drawn)
@@ -212,7 +220,9 @@ def start_directory(path: Path, recipe: Recipe) -> logging.Handler:
     path.mkdir(parents=True, exist_ok=True)
     with write_beside(path / "recipe.yaml") as beside:
         beside.write_text(yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True), encoding="utf-8")
-    write_json(path / "environment.json", surroundings() | {"python": platform.python_version(), "command": sys.argv})
+    write_json(
+        path / "environment.json", surroundings() | {"recipe": recipe.name, "tag": recipe.tag, "command": sys.argv}
+    )
     handler = logging.FileHandler(path / "log.txt")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from zoo import claims, registry
 from zoo.claims import Retrain, Verdict
@@ -50,7 +51,7 @@ def verify(options: argparse.Namespace) -> int:
 
 def show_verdicts(verdicts: list[Verdict]) -> None:
     """Prints the table expected / card / now / verdict, the totals, and where a verdict is not the record's."""
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for verdict in verdicts:
         about = verdict.system + (f".{verdict.claim.subject}" if verdict.claim.subject else "")
         row = verdict.row()
@@ -59,6 +60,6 @@ def show_verdicts(verdicts: list[Verdict]) -> None:
     holds = sum(verdict.verdict == "holds" for verdict in verdicts)
     title = f"{holds} of {len(verdicts)} claims hold, {sum(verdict.seconds for verdict in verdicts):.0f} s"
     show_table(title, ("claim", "about", "expected", "card", "now", "verdict", "s"), rows)
-    for verdict, row in zip(verdicts, rows, strict=True):
+    for verdict, (claim, about, *_) in zip(verdicts, rows, strict=True):
         if not verdict.agrees and verdict.card is not None:
-            print(f"{row[1]} {row[0]}: the record says {verdict.card['verdict']}, now it {verdict.verdict}.")
+            print(f"{about} {claim}: the record says {verdict.card['verdict']}, now it {verdict.verdict}.")

@@ -57,7 +57,9 @@ class Entry:
     def __doc__(self) -> str:  # type: ignore[override]
         system = registry.system(self.__name__)
         cls = registry.attribute(system.networks[system.default])
-        records = [registry.read_json(p) for name, p in registry.weight_files().items() if name.startswith(f"{system.name}.")]
+        records = [
+            registry.read_json(p) for name, p in registry.weight_files().items() if name.startswith(f"{system.name}.")
+        ]
         claims = [entry for record in records for entry in record["claims"]]
         if (shared := system.folder / "verdicts.json").exists():
             claims = registry.read_json(shared) + claims

@@ -114,9 +114,7 @@ class ProjectedDescent(ZooModule):
         lam = self.temperature(step, network.pair.dtype)
         at = self.order(network.pair, task)
         metrics = {"excess_risk": self.excess_risk(at, lam), "distance": at.distance}
-        # copies, since some of the five are views of the parameters, which the next step overwrites
-        inner = {name: value.clone() for name, value in at._asdict().items()}
-        return metrics | inner | {"lam": torch.zeros_like(at.kappa) + lam}
+        return metrics | at._asdict() | {"lam": torch.zeros_like(at.kappa) + lam}
 
     def export(self, network: nn.Module) -> nn.Module:
         assert isinstance(network, State)
