@@ -455,7 +455,8 @@ def test_a_module_builds_steps_measures_and_exports(cls, sampler, options):
     copies = Replicas([module.build(generator(r), task).double() for r, task in enumerate(tasks)])
     task = {name: torch.stack([one[name] for one in tasks]) for name in tasks[0]}
     batch = {name: leaf[0].double() for name, leaf in data.stacked([0, 1, 2], 0, 1, 0, 1).items()}
-    before = copies.each(lambda network, task: module.measure(network, task, torch.tensor(0)), task)
+    measured = copies.each(lambda network, task: module.measure(network, task, torch.tensor(0)), task)
+    before = {name: value.clone() for name, value in measured.items()}  # some are views of the parameters
     state = vmap(lambda s, b, t: module.update(s, b, t, torch.tensor(0)))(copies.tensors(), batch, task)
     assert torch.allclose(state["pair"].norm(dim=-1), torch.ones(3, 2).double())
     copies.load_state_dict({f"network.{name}": tensor for name, tensor in (copies.tensors() | state).items()})

@@ -2,7 +2,8 @@
 
 Expected accuracies are the values stored with the authors' code behind the figures. Accuracy means the one that
 they report, on the training sample, except in C4, whose bound is about all contexts with equal weight. An id ending
-in "a" is about the network that the paper defines where the paper's numbers come from the code's other network, one in "t" needs a run.
+in "a" is about the network that the paper defines where the paper's numbers come from the code's other network; one
+ending in "t" needs a run's history.
 """
 
 from __future__ import annotations
