@@ -27,6 +27,7 @@ from zoo.models.attention_memorizer.language_model import LanguageModel
 from zoo.models.attention_memorizer.laws import ContextLaws
 from zoo.models.attention_memorizer.network import AttentionOnly
 from zoo.models.attention_memorizer.theory import Encoder, divergence
+from zoo.registry import ZooError
 from zoo.replicas import Replicas
 from zoo.training import Checkpoints, ZooModule, checkpoints
 from zoo.weights import Record, Weight
@@ -193,6 +194,13 @@ def test_the_step_size_rises_and_falls() -> None:
 def test_several_replicas_are_refused() -> None:
     with pytest.raises(ValueError, match="one replica"):
         LanguageModel(replicas=3)
+
+
+def test_a_text_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ZooError, match="40 words, the model 30"):
+        fit(model(vocabulary=30), text(), 1, tmp_path)
+    with pytest.raises(ZooError, match="context 12 exceeds the model's 8"):
+        fit(model(context=8), text(), 1, tmp_path)
 
 
 LINES = [" = Title = \n", " \n", " the cat saw the dog and the dog saw the cat . \n", " a <unk> sat . \n"]

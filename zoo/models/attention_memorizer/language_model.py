@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from zoo.models.attention_memorizer.cross_entropy import cross_entropy, token_losses
 from zoo.models.attention_memorizer.network import AttentionOnly
+from zoo.registry import ZooError
 from zoo.training import ZooModule
 
 
@@ -31,6 +32,7 @@ class LanguageModel(ZooModule):
         weight_decay: of AdamW.
 
     Raises:
+        ZooError: the text has more words, or longer windows, than the model.
         ValueError: several replicas (a step is not bound by overhead here: train seeds in runs of their own).
     """
 
@@ -68,12 +70,22 @@ class LanguageModel(ZooModule):
         self.save_hyperparameters()
 
     def build(self, generator: torch.Generator, task: dict[str, Tensor]) -> nn.Module:
+        # Both kinds of text tell their words in the task: as lines of bytes, or by their law.
+        words = (
+            int((task["vocabulary"] == ord("\n")).sum()) + 1 if "vocabulary" in task else len(task.get("unigram", ()))
+        )
+        if words > self.hparams["vocabulary"]:
+            raise ZooError(
+                f"The text has {words} words, the model {self.hparams['vocabulary']}: give both one vocabulary."
+            )
         shape = ("vocabulary", "context", "dim", "heads", "head_dim", "layers", "scale", "tied")
         return AttentionOnly(**{name: self.hparams[name] for name in shape}, generator=generator)
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data.context > self.hparams["context"]:
+            raise ZooError(f"The data's context {data.context} exceeds the model's {self.hparams['context']}.")
         self._references = data.references()
 
     def loss(self, network: Any, batch: dict[str, Tensor], task: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -18,8 +18,9 @@ from zoo.training import ZooModule
 class ContextLaws(ZooModule):
     """Adam on the divergence KL(law of the text, network), the mean over all contexts weighted by their frequency.
 
-    The history holds `divergence` in nats, and as constants `best_rank`, the least one that L-BFGS finds for any network of
-    width d (Proposition 1), and `constructed`, that of the layer built by Theorem 1 with as many heads.
+    The history holds `loss`, the cross-entropy; `divergence`, the loss without the entropy of the laws, in nats; and as
+    constants `best_rank`, the least divergence that L-BFGS finds for any network of width d (Proposition 1), and
+    `constructed`, that of the layer built by Theorem 1 with as many heads.
 
     Args:
         dim, heads, head_dim: of `AttentionOnly`; vocabulary and context follow from the data.
@@ -70,11 +71,12 @@ class ContextLaws(ZooModule):
 
     def loss(self, network: Any, batch: dict[str, Tensor], task: dict[str, Tensor]) -> dict[str, Tensor]:
         law, weights = laws(task, self.precision)
-        value = divergence(law, network(task["contexts"]), weights)
-        return {"loss": value}
+        # The cross-entropy: the divergence but for the entropy of the laws, whose logarithms are not needed at every step.
+        return {"loss": -(weights @ (law * network(task["contexts"]).log_softmax(-1)).sum(-1))}
 
     def measure(self, network: Any, task: dict[str, Tensor], step: Tensor) -> dict[str, Tensor]:
-        found = {"divergence": self.loss(network, {}, task)["loss"]}
+        law, weights = laws(task, self.precision)
+        found = {"divergence": divergence(law, network(task["contexts"]), weights)}
         return found | {name: torch.tensor(value, device=step.device) for name, value in self._constants.items()}
 
     def learning_rate(self, step: int) -> float:
