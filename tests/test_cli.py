@@ -93,6 +93,9 @@ def test_a_run_is_resumed_and_command_line_values_win(trained: tuple[Path, Any],
     whole = zoo("train", *SHORT, "--trainer.max_steps=400", "--wandb=off", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     other = Run.read(only(tmp_path / "runs"))
+    overrides = [word.removeprefix("--") for word in SHORT[1:3]] + ["trainer.max_steps=400"]
+    record = Run.read(path).weight.record
+    assert all(f"--{change}" in record.command for change in overrides) and record.steps == 400
     for name, tensor in Run.read(path).weight.network.tensors().items():
         assert torch.equal(tensor, other.weight.network.tensors()[name])
 

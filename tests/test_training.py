@@ -121,6 +121,7 @@ def test_checkpoints_are_read_without_pickle(tmp_path: Path) -> None:
     for cls in MODULES:
         fit(cls(replicas=2), 50, tmp_path / cls.__name__)
         content = torch.load(checkpoints(tmp_path / cls.__name__)[-1], weights_only=True)
+        assert all(name.startswith("copies.") for name in content["state_dict"]), "only networks are state"
         assert content["global_step"] == 50 and content["hyper_parameters"]["step_size"] == 0.1
 
 

@@ -76,4 +76,5 @@ class LineLaw(ZooModule):
     def update(self, state: Any, batch: Any, task: Any, step: Tensor) -> dict[str, Tensor]:
         error = batch["x"] @ state["w"] - batch["y"]
         slope = 2 * batch["x"].T @ error / len(error)
-        return {"w": state["w"] - self.step_size / (1 + 1e-3 * step) * slope}
+        unit = torch.tensor([1.0])  # a constant of the traced step
+        return {"w": state["w"] - self.step_size / (unit + 1e-3 * step) * slope}

@@ -276,7 +276,8 @@ class ZooModule(L.LightningModule):
             graph = make_fx(function)(*arguments)
         graph.graph.eliminate_dead_code()  # vmap leaves an unused node beside every number it meets
         graph.recompile()
-        return torch.compile(graph) if self.compiled else graph
+        program = torch.compile(graph) if self.compiled else graph
+        return lambda *arguments: program(*arguments)  # a bare graph would be a submodule, its constants part of the state
 
     # Measurements.
 

@@ -60,7 +60,9 @@ def train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         if not (path / "recipe.yaml").is_file():
             raise ZooError(f"{path} is not a run directory: it holds no recipe.yaml.")
         found = recipes.read(path / "recipe.yaml", overrides)
-        found.name, found.tag = resumed_names(path)
+        said = registry.read_json(path / "environment.json")
+        found.name, found.tag = said["recipe"], said["tag"]
+        found.overrides = said["overrides"] + found.overrides
     else:
         found = recipes.read(recipes.find(options.recipe), overrides)
         found.tag = options.tag or found.tag
@@ -73,12 +75,6 @@ def train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         print(f"stopped by {stopped.name}; go on with: zoo train --resume {run}")
         return 128 + stopped.value
     return 0
-
-
-def resumed_names(path: Path) -> tuple[str, str]:
-    """Recipe and tag of a run directory, from what it wrote at its start."""
-    said = registry.read_json(path / "environment.json")
-    return said["recipe"], said["tag"]
 
 
 def retrain(system: str, needed: Retrain, folder: Path) -> Run:
@@ -220,9 +216,8 @@ def start_directory(path: Path, recipe: Recipe) -> logging.Handler:
     path.mkdir(parents=True, exist_ok=True)
     with write_beside(path / "recipe.yaml") as beside:
         beside.write_text(yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True), encoding="utf-8")
-    write_json(
-        path / "environment.json", surroundings() | {"recipe": recipe.name, "tag": recipe.tag, "command": sys.argv}
-    )
+    asked = {"recipe": recipe.name, "tag": recipe.tag, "overrides": recipe.overrides, "command": sys.argv}
+    write_json(path / "environment.json", surroundings() | asked)
     handler = logging.FileHandler(path / "log.txt")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)

@@ -196,7 +196,7 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "accuracy_dimension",
-        "Accuracy stops growing with the embedding size at d = d_h.",
+        "With shared compression accuracy stops growing with the embedding size at d = d_h.",
         "Figure 2a",
         dimension,
         weights=tuple(f"dim{d}" for d in claims.DIMENSIONS),
