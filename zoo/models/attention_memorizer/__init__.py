@@ -36,10 +36,12 @@ SYSTEM = System(
     modules=(
         "zoo.models.attention_memorizer.module",
         "zoo.models.attention_memorizer.language_model",
+        "zoo.models.attention_memorizer.laws",
     ),
     constructions={
         "constructed": f"{_CONSTRUCTIONS}:constructed",
         "constructed_long": f"{_CONSTRUCTIONS}:constructed_long",
         "constructed_circle": f"{_CONSTRUCTIONS}:constructed_circle",
+        "wikitext2_laws_constructed": "zoo.models.attention_memorizer.text_constructions:wikitext2_laws",
     },
 )

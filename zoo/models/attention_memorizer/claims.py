@@ -18,6 +18,7 @@ from torch import Tensor
 from zoo.claims import AtLeast, AtMost, Between, Claim, Measured, Near, Retrain
 from zoo.history import Run
 from zoo.models.attention_memorizer import theory
+from zoo.models.attention_memorizer.text_claims import LANGUAGE_CLAIMS, LAWS_CLAIMS
 from zoo.weights import Weight
 
 CODE = "the authors' code's stored results"
@@ -419,4 +420,6 @@ CLAIMS: tuple[Claim, ...] = (
         rank="training",
         runs=FIGURE_3_RUNS,
     ),
+    *LANGUAGE_CLAIMS,
+    *LAWS_CLAIMS,
 )

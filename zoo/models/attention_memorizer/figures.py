@@ -12,6 +12,7 @@ from torch import Tensor
 from zoo.figures import COLOURS, THEORY, Figure, axes
 from zoo.history import Run
 from zoo.models.attention_memorizer import claims, theory
+from zoo.models.attention_memorizer.text_figures import LANGUAGE_FIGURES, LAWS_FIGURES
 from zoo.weights import Weight
 
 BOUND: dict[str, Any] = {"color": "#dd8822", "linewidth": 1.4}  # orange in the paper
@@ -228,4 +229,6 @@ FIGURES: tuple[Figure, ...] = (
         laws,
         recipes=("laws*",),
     ),
+    *LANGUAGE_FIGURES,
+    *LAWS_FIGURES,
 )
