@@ -98,12 +98,10 @@ def test_a_weight_loads_and_its_record_is_complete(name: str) -> None:
         assert record.steps > 0 and record.recipe and record.data and record.metrics
     else:
         assert weight.tag in registry.system(record.system).constructions
-    single, everyone = zoo.load(name), zoo.load(name, replica="all")
-    inputs = [
-        x.to(getattr(torch, record.dtype)) if x.is_floating_point() else x for x in single.example(2, generator())
-    ]
+    single, everyone = zoo.load(name).double(), zoo.load(name, replica="all").double()
+    inputs = [x.double() if x.is_floating_point() else x for x in single.example(2, generator())]
     output = single(*inputs)
-    torch.testing.assert_close(everyone(*inputs)[0], output, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(everyone(*inputs)[0], output, rtol=1e-9, atol=1e-9)
     assert everyone(*inputs).shape == (record.replicas, *output.shape)
 
 
@@ -139,12 +137,13 @@ def test_recorded_verdicts_are_of_todays_claims(name: str) -> None:
 def test_figures_are_well_formed(name: str) -> None:
     system = registry.system(name)
     tags = [recipe.split("/")[1] for recipe in RECIPES if recipe.startswith(f"{name}/")]
+    tags += [weight.split(".")[1] for weight in WEIGHTS if weight.startswith(f"{name}.")]
     names = [figure.name for figure in system.part("figures").FIGURES]
     assert len(set(names)) == len(names)
     for figure in system.part("figures").FIGURES:
         assert figure.says.endswith(".") and figure.source
         for pattern in figure.recipes:
-            assert any(fnmatch(tag, pattern) for tag in tags), f"{figure.name}: no recipe {pattern}"
+            assert any(fnmatch(tag, pattern) for tag in tags), f"{figure.name}: no recipe and no weight {pattern}"
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -78,15 +78,17 @@ def laws_capacity(*weights: Weight) -> Canvas:
         network.load_state_dict(construct(law, frequency, contexts, encoder, h, d, key, iterations=60))
         with torch.no_grad():
             line.append(divergence(law, network(contexts), frequency).item())
-    ax.plot(heads, line, color=COLOURS[1], label="constructed, random attention, convex fit of W_O and skip")
+    ax.plot(heads, line, color=COLOURS[1], label="constructed (random attention, best output map)")
     found = [law_divergence(weight) for weight in trained]
     places = [weight.record.arguments["heads"] for weight in trained]
     ax.plot(places, found, "o", color=COLOURS[0], markersize=5, label="trained")
     ax.axhline(encoder.divergence, label=f"best of rank {d} (Proposition 1)", **THEORY)
     crossing = next(h for h in range(1, most + 5) if capacity(h, d, d) >= n)
     ax.axvline(crossing, color="#dd8822", linewidth=1, label=f"H d_h + d = {n} contexts (Theorem 1)")
-    ax.set(xlabel="heads H", ylabel="KL(text, network), nats", yscale="log", title=f"N = {v}, d = d_h = {d}")
-    ax.legend()
+    ax.set(
+        xlabel="heads H", ylabel="KL(text, network), nats", title=f"N = {v}, d = d_h = {d}", ylim=(0, 1.35 * line[0])
+    )
+    ax.legend(loc="upper right", frameon=True, framealpha=1, edgecolor="none")
     return canvas
 
 
