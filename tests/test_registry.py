@@ -101,7 +101,8 @@ def test_a_weight_loads_and_its_record_is_complete(name: str) -> None:
     single, everyone = zoo.load(name).double(), zoo.load(name, replica="all").double()
     inputs = [x.double() if x.is_floating_point() else x for x in single.example(2, generator())]
     output = single(*inputs)
-    torch.testing.assert_close(everyone(*inputs)[0], output, rtol=1e-9, atol=1e-9)
+    # The exact memoriser in two dimensions cancels numbers of 1e8 times its outputs.
+    torch.testing.assert_close(everyone(*inputs)[0], output, rtol=1e-6, atol=1e-6)
     assert everyone(*inputs).shape == (record.replicas, *output.shape)
 
 

@@ -75,6 +75,15 @@ def test_chunks_change_nothing(cls: type[ZooModule], tmp_path: Path) -> None:
     assert same(one, many)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("cls", MODULES)
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_compiling_changes_only_rounding(cls: type[ZooModule], replicas: int, tmp_path: Path) -> None:
+    plain = fit(cls(replicas=replicas), 100, tmp_path / "plain")
+    compiled = fit(cls(replicas=replicas, compile=True), 100, tmp_path / "compiled")
+    torch.testing.assert_close(compiled.copies.network.w, plain.copies.network.w)  # type: ignore[union-attr]
+
+
 def test_a_replica_does_not_depend_on_the_others(tmp_path: Path) -> None:
     few = fit(LineModule(replicas=2), 100, tmp_path / "2")
     many = fit(LineModule(replicas=5), 100, tmp_path / "5")

@@ -261,11 +261,11 @@ def keep_big_buffers() -> None:
 
 
 def quiet_lightning() -> None:
-    """Leaves out Lightning's greetings and its advice on DataLoaders, of which there are none here."""
+    """Leaves out Lightning's greetings and two warnings that are not about the run."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*grad attribute of a Tensor that is not a leaf.*")
 
 
 # Weights & Biases: a view of the run directory.
