@@ -66,8 +66,17 @@ def markdown(rows: list[dict[str, Any]]) -> str:
                 if one["is"] == "weight" and one["name"].startswith(row["name"])
             ]
             link = f"[{paper.title}](https://arxiv.org/abs/{paper.arxiv}), {paper.venue} {paper.year}"
-            lines.append(f"| `{row['name']}` | {link} | {', '.join(f'`{tag}`' for tag in mine)} | {row['claims']} |")
+            lines.append(f"| `{row['name']}` | {link} | {', '.join(families(mine))} | {row['claims']} |")
     return "\n".join(lines)
+
+
+def families(tags: list[str]) -> list[str]:
+    """Tags as code; those that differ in a final number stand together, as `table_h{1,6,11}`."""
+    numbers: dict[str, list[str]] = {}
+    for tag in tags:
+        stem = tag.rstrip("0123456789")
+        numbers.setdefault(stem, []).append(tag.removeprefix(stem))
+    return [f"`{stem}{{{','.join(ends)}}}`" if len(ends) > 1 else f"`{stem}{ends[0]}`" for stem, ends in numbers.items()]
 
 
 def show_size(size: int) -> str:
