@@ -316,7 +316,7 @@ class ZooModule(L.LightningModule):
         if self.replicas == 1 and self.trainer.world_size > 1:
             row = {name: self.trainer.strategy.reduce(value, reduce_op="mean") for name, value in row.items()}
         self._add(self.trainer.global_step, row)
-        self.log_dict({name: value.mean() for name, value in row.items()}, logger=False)
+        self.log_dict({name: value.mean() for name, value in row.items()}, logger=False, sync_dist=True)
 
     # Checkpoints and the end of a run.
 

@@ -56,16 +56,12 @@ class LanguageModel(ZooModule):
         lr_end: float = 1e-5,
         warmup: int = 100,
         weight_decay: float = 0.01,
-        replicas: int = 1,
         chunk: int = 16,
-        log_every: int = 100,
-        compile: bool = False,
-        dtype: str = "float32",
-        seed: int = 0,
+        **options: Any,
     ):
-        super().__init__(replicas=replicas, chunk=chunk, log_every=log_every, compile=compile, dtype=dtype, seed=seed)
-        if replicas != 1:
-            raise ValueError(f"A language model trains one replica, got {replicas}: train seeds in runs of their own.")
+        super().__init__(chunk=chunk, **options)
+        if self.replicas != 1:
+            raise ValueError(f"A language model trains one replica, got {self.replicas}: train seeds in separate runs.")
         self._references: dict[str, float] = {}
         self.save_hyperparameters()
 

@@ -38,14 +38,9 @@ class ContextLaws(ZooModule):
         head_dim: int = 10,
         lr: float = 0.02,
         warmup: int = 100,
-        replicas: int = 1,
-        chunk: int = 64,
-        log_every: int = 100,
-        compile: bool = False,
-        dtype: str = "float32",
-        seed: int = 0,
+        **options: Any,
     ):
-        super().__init__(replicas=replicas, chunk=chunk, log_every=log_every, compile=compile, dtype=dtype, seed=seed)
+        super().__init__(**options)
         self._constants: dict[str, float] = {}
         self.save_hyperparameters()
 

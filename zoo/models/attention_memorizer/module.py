@@ -65,14 +65,10 @@ class Memorizer(ZooModule):
         lr_end: float = 5e-4,
         epochs: int = 64,
         steps_per_epoch: int = 64,
-        replicas: int = 1,
-        chunk: int = 64,
         log_every: int = 64,
-        compile: bool = False,
-        dtype: str = "float32",
-        seed: int = 0,
+        **options: Any,
     ):
-        super().__init__(replicas=replicas, chunk=chunk, log_every=log_every, compile=compile, dtype=dtype, seed=seed)
+        super().__init__(log_every=log_every, **options)
         if network not in NETWORKS:
             raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {network!r}.")
         self.save_hyperparameters()

@@ -40,7 +40,7 @@ class ProjectedDescent(ZooModule):
         decay: step t uses lam/(1 + decay t); the paper's schedule is 1e-4, 0 keeps lam fixed.
         step_size: of the projected gradient.
         start: "sphere", k and v independent and uniform, or "manifold", on the invariant manifold.
-        replicas, chunk, log_every, compile, dtype, seed: see ZooModule.
+        replicas, log_every, options: see ZooModule.
 
     Raises:
         ValueError: an unknown start, or lam, step_size not positive, or the data follow another law (when training
@@ -62,13 +62,10 @@ class ProjectedDescent(ZooModule):
         step_size: float,
         start: str = "sphere",
         replicas: int = 30,
-        chunk: int = 64,
         log_every: int = 200,
-        compile: bool = False,
-        dtype: str = "float32",
-        seed: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__(replicas=replicas, chunk=chunk, log_every=log_every, compile=compile, dtype=dtype, seed=seed)
+        super().__init__(replicas=replicas, log_every=log_every, **options)
         if start not in theory.STARTS:
             raise ValueError(f"start={start!r}: choose one of {', '.join(theory.STARTS)}")
         if lam <= 0 or step_size <= 0 or decay < 0:
