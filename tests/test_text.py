@@ -233,11 +233,6 @@ def test_batches_are_a_pure_function_of_seed_rank_and_step(folder: Path) -> None
     assert not torch.equal(small(folder).batches(1, 0, 90, 0, 1)["tokens"], whole["tokens"])
 
 
-def places(data: WikiTextData, batch: dict[str, torch.Tensor]) -> list[int]:
-    """Where in the training stream the tokens of a batch stand; the stream has to hold distinct numbers."""
-    return [int(i) for i in np.argsort(data.corpus.tokens["train"])[batch["tokens"].flatten().numpy()]]
-
-
 @pytest.fixture
 def counted(folder: Path) -> WikiTextData:
     """A stream of 100 distinct tokens, so that a token tells its place."""

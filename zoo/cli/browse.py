@@ -76,7 +76,9 @@ def families(tags: list[str]) -> list[str]:
     for tag in tags:
         stem = tag.rstrip("0123456789")
         numbers.setdefault(stem, []).append(tag.removeprefix(stem))
-    return [f"`{stem}{{{','.join(ends)}}}`" if len(ends) > 1 else f"`{stem}{ends[0]}`" for stem, ends in numbers.items()]
+    return [
+        f"`{stem}{{{','.join(ends)}}}`" if len(ends) > 1 else f"`{stem}{ends[0]}`" for stem, ends in numbers.items()
+    ]
 
 
 def show_size(size: int) -> str:

@@ -41,7 +41,7 @@ def language(run: Run) -> Canvas:
             ax.axhline(level, label=f"{label}, {level:.4g}", **(THEORY if name == "floor_perplexity" else style))
     top = max(history.last(name).mean().item() for name in NAMES if name in history.metrics)
     ax.set(xlabel="optimiser steps", ylabel="perplexity", yscale="log", ylim=(None, 2 * top))
-    ax.legend()
+    ax.legend(frameon=True, framealpha=1, edgecolor="none")
     return canvas
 
 
@@ -67,15 +67,16 @@ def laws_capacity(*weights: Weight) -> Canvas:
     task = {name: leaf[0] for name, leaf in built.task.items()}
     law, frequency = laws(task)
     contexts = task["contexts"]
-    n, v, d = len(contexts), law.shape[1], built.record.arguments["dim"]
+    n, v = len(contexts), law.shape[1]
+    d, k = (built.record.arguments[name] for name in ("dim", "head_dim"))
     encoder = refined(built)
     most = built.record.arguments["heads"]
     heads = sorted({*range(1, most + 5, 3), most})
     line = []
     for h in heads:
-        network = AttentionOnly(vocabulary=v, context=contexts.shape[1], dim=d, heads=h, head_dim=d).double()
+        network = AttentionOnly(vocabulary=v, context=contexts.shape[1], dim=d, heads=h, head_dim=k).double()
         key = torch.Generator().manual_seed(h)
-        network.load_state_dict(construct(law, frequency, contexts, encoder, h, d, key, iterations=60))
+        network.load_state_dict(construct(law, frequency, contexts, encoder, h, k, key, iterations=60))
         with torch.no_grad():
             line.append(divergence(law, network(contexts), frequency).item())
     ax.plot(heads, line, color=COLOURS[1], label="constructed (random attention, best output map)")
@@ -83,10 +84,13 @@ def laws_capacity(*weights: Weight) -> Canvas:
     places = [weight.record.arguments["heads"] for weight in trained]
     ax.plot(places, found, "o", color=COLOURS[0], markersize=5, label="trained")
     ax.axhline(encoder.divergence, label=f"best of rank {d} (Proposition 1)", **THEORY)
-    crossing = next(h for h in range(1, most + 5) if capacity(h, d, d) >= n)
+    crossing = next(h for h in range(1, most + 5) if capacity(h, k, d) >= n)
     ax.axvline(crossing, color="#dd8822", linewidth=1, label=f"H d_h + d = {n} contexts (Theorem 1)")
     ax.set(
-        xlabel="heads H", ylabel="KL(text, network), nats", title=f"N = {v}, d = d_h = {d}", ylim=(0, 1.35 * line[0])
+        xlabel="heads H",
+        ylabel="KL(text, network), nats",
+        title=f"N = {v}, d = {d}, d_h = {k}",
+        ylim=(0, 1.35 * line[0]),
     )
     ax.legend(loc="upper right", frameon=True, framealpha=1, edgecolor="none")
     return canvas
