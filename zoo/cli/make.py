@@ -17,10 +17,13 @@ from zoo.registry import ZooError, nearest
 
 def construct(options: argparse.Namespace) -> int:
     """Builds weights of origin `constructed` and writes them with their record into the zoo."""
+    import torch
+
     from zoo.cli.train import surroundings
     from zoo.replicas import Replicas
     from zoo.weights import Record, write_weight
 
+    torch.set_num_threads(1)  # small systems of equations
     for name in options.names:
         system_name, _, tag = name.partition(".")
         system = registry.system(system_name)
