@@ -128,7 +128,9 @@ class Replicas(nn.Module):
         return vmap(one)(self.tensors(), *batched)
 
     def forward(self, *inputs: Any) -> Any:
-        """Every replica on the same inputs; the output gains a leading axis r."""
+        """Every replica on the same inputs; the output, a tensor, gains a leading axis r."""
+        if self.count == 1:  # fused attention has no batched kernel
+            return functional_call(self.network, {n: t[0] for n, t in self.tensors().items()}, inputs).unsqueeze(0)
 
         def one(tensors: dict[str, Tensor]) -> Any:
             return functional_call(self.network, tensors, inputs)

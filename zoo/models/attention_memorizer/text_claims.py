@@ -49,12 +49,13 @@ def wikitext2(vocabulary: Vocabulary, split: str) -> np.ndarray[Any, np.dtype[np
     """
     if "ZOO_DATA" not in os.environ:
         raise Skip("ZOO_DATA does not name a folder with wikitext-2/")
+    folder = Path(os.environ["ZOO_DATA"]) / "wikitext-2"
     try:
-        source = FolderSource(Path(os.environ["ZOO_DATA"]) / "wikitext-2", "wikitext-2", "", "fetch it")
+        source = FolderSource(folder, "wikitext-2", "", "fetch it")
     except ZooError:
-        raise Skip("no wiki.{train,valid,test}.tokens in $ZOO_DATA/wikitext-2") from None
+        raise Skip(f"no wiki.{split}.tokens in {folder}") from None
     if split not in source.splits():
-        raise Skip(f"no wiki.{split}.tokens in $ZOO_DATA/wikitext-2")
+        raise Skip(f"no wiki.{split}.tokens in {folder}")
     return np.concatenate([vocabulary.encode(text) for text in source.blocks(split)])
 
 
