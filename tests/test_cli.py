@@ -84,6 +84,16 @@ def test_training_without_an_account_records_offline(trained: tuple[Path, Any]) 
         assert word in said, f"{word} was not logged"
 
 
+def test_an_account_without_a_network_records_offline(tmp_path: Path) -> None:
+    account = {"WANDB_MODE": "", "WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}
+    result = zoo("train", *SHORT, "--trainer.max_steps=64", cwd=tmp_path, **account)
+    assert result.returncode == 0, result.stderr
+    path = only(tmp_path / "runs")
+    assert list((path / "wandb").glob("offline-run-*")) and "Traceback" not in result.stderr
+    for said in (result.stderr, (path / "log.txt").read_text()):
+        assert "the run is recorded offline" in said
+
+
 def test_a_run_is_resumed_and_command_line_values_win(trained: tuple[Path, Any], tmp_path: Path) -> None:
     path, _ = trained
     result = zoo("train", "--resume", str(path), "--trainer.max_steps=400", "--wandb=off", cwd=tmp_path)

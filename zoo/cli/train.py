@@ -304,7 +304,9 @@ def has_account() -> bool:
     try:
         return bool(wandb.login(prompt=False))
     except (wandb.Error, OSError) as error:
-        log.warning("W&B is not reached (%s): the run is recorded offline", " ".join(str(error).split()))
+        says = f"W&B is not reached ({' '.join(str(error).split())}): the run is recorded offline"
+        log.warning(says)
+        print(says, file=sys.stderr)
         return False
 
 
