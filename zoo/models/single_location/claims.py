@@ -97,7 +97,11 @@ def bayes_and_softmax() -> Measured:
     for d in (4, 8, 16, 32):
         values.append(theory.bayes_excess(Law(d), draws, _generator(d)).value)
         values.append(theory.best_softmax(Law(d), draws, _generator(d))[1].value)
-    return Measured(values, n=draws, note="Bayes, best softmax at d = 4, 8, 16, 32")
+    return Measured(
+        values,
+        n=draws,
+        note="Bayes, best softmax at d = 4, 8, 16, 32; a smaller softmax value shows a better lam than the expected one's",
+    )
 
 
 # Final weights.
@@ -119,14 +123,14 @@ def _excess(weight: Weight) -> Tensor:
     return theory.excess_risk(_order(weight), _law(weight), weight.record.arguments["lam"])
 
 
-def _recovered(at: Order, kappa: float = 0.95, nu: float = 0.99) -> Tensor:
+def _recovered(at: Order, nu: float = 0.99) -> Tensor:
     """Which replicas found (k*, v*) or (-k*, -v*)."""
-    return (at.kappa.abs() > kappa) & (at.nu.abs() > nu) & (at.kappa * at.nu > 0)
+    return (at.kappa.abs() > 0.95) & (at.nu.abs() > nu) & (at.kappa * at.nu > 0)
 
 
-def _share(weight: Weight, kappa: float = 0.95, nu: float = 0.99) -> Measured:
+def _share(weight: Weight, nu: float = 0.99) -> Measured:
     at = _order(weight)
-    found = _recovered(at, kappa, nu)
+    found = _recovered(at, nu)
     plus, minus = (found & (at.kappa > 0)).sum().item(), (found & (at.kappa < 0)).sum().item()
     return Measured(found.double().mean().item(), n=len(found), note=f"{plus} at (k*, v*), {minus} at (-k*, -v*)")
 
@@ -184,7 +188,7 @@ def failed_runs(weight: Weight) -> Measured:
 
 
 def recovered_excess(weight: Weight) -> Measured:
-    found = _recovered(_order(weight), 0.9, 0.9)
+    found = _recovered(_order(weight))
     return Measured(_excess(weight)[found].mean().item(), n=int(found.sum()))
 
 
@@ -289,7 +293,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "C5",
         "At its best lam the oracle's excess risk tends to 0 with d: d = 80, 400, 2e3, 1e4, 1e5, 1e6.",
-        f"Corollary 2; values {OURS}",
+        f"Corollary 2; values {OURS}, the last by this one, since two digits cannot be checked to 1 %",
         "exact",
         Near((0.1818, 0.0671, 0.0205, 0.0056, 0.00079, 0.0001026), relative=0.01),
         0.5,
@@ -375,12 +379,12 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "C10",
-        "With lam decreasing from 1, nearly all runs from the sphere recover: |kappa|, |nu| > 0.9.",
+        "With lam decreasing from 1, nearly all runs from the sphere recover: |kappa| > 0.95 and |nu| > 0.99.",
         f"experiment from the sphere with schedule; share {OURS} (28/30, 76/80)",
         "figure",
         AtLeast(0.85),
         0.1,
-        lambda weight: _share(weight, 0.9, 0.9),
+        _share,
         "weights",
         ("sphere_schedule",),
     ),
@@ -454,7 +458,8 @@ CLAIMS: tuple[Claim, ...] = (
         "At moderate d a softmax gate is close to Bayes: excess of Bayes and of the best softmax at d = 4, 8, 16, 32.",
         f"{OURS}, 20,000 draws",
         "monte-carlo",
-        Near((0.333, 0.422, 0.165, 0.266, 0.030, 0.084, 0.0008, 0.0055), absolute=0.015),
+        # three standard errors of the noisiest of the eight, Bayes at d = 4, with 20,000 draws
+        Near((0.333, 0.422, 0.165, 0.266, 0.030, 0.084, 0.0008, 0.0055), absolute=0.006),
         10,
         bayes_and_softmax,
         "theory",
@@ -477,7 +482,7 @@ CLAIMS: tuple[Claim, ...] = (
         "figure",
         AtLeast(1.0),
         0.1,
-        lambda weight: _share(weight, 0.95, 0.95),
+        lambda weight: _share(weight, nu=0.95),
         "weights",
         ("softmax",),
     ),
