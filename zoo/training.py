@@ -277,9 +277,8 @@ class ZooModule(L.LightningModule):
         graph.graph.eliminate_dead_code()  # vmap leaves an unused node beside every number it meets
         graph.recompile()
         program = torch.compile(graph) if self.compiled else graph
-        return lambda *arguments: program(
-            *arguments
-        )  # a bare graph would be a submodule, its constants part of the state
+        # A bare graph would be a submodule, and its constants part of the module's state.
+        return lambda *arguments: program(*arguments)
 
     # Measurements.
 

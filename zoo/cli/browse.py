@@ -63,7 +63,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
             mine = [
                 one["name"].split(".")[1]
                 for one in rows
-                if one["is"] == "weight" and one["name"].startswith(row["name"])
+                if one["is"] == "weight" and one["name"].startswith(f"{row['name']}.")
             ]
             link = f"[{paper.title}](https://arxiv.org/abs/{paper.arxiv}), {paper.venue} {paper.year}"
             lines.append(f"| `{row['name']}` | {link} | {', '.join(families(mine))} | {row['claims']} |")
