@@ -20,6 +20,7 @@ from zoo import registry
 from zoo.claims import CLAIM_KINDS, RANKS, Claim
 from zoo.cli import recipe as recipes
 from zoo.replicas import Replicas
+from zoo.sweeps import Sweep
 from zoo.weights import load, network_class, read_record
 
 SYSTEMS = list(registry.systems())
@@ -143,8 +144,19 @@ def test_figures_are_well_formed(name: str) -> None:
     assert len(set(names)) == len(names)
     for figure in system.part("figures").FIGURES:
         assert figure.says.endswith(".") and figure.source
-        for pattern in figure.recipes:
+        for pattern in (*figure.recipes, *figure.sweeps):
             assert any(fnmatch(tag, pattern) for tag in tags), f"{figure.name}: no recipe and no weight {pattern}"
+        assert sum(map(bool, (figure.weights, figure.recipes, figure.sweeps))) <= 1
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_shipped_sweep_is_of_a_recipe_and_has_a_figure(name: str) -> None:
+    system = registry.system(name)
+    for path in (system.folder / "sweeps").glob("*.parquet"):
+        table = Sweep.read(path)
+        assert f"{table.system}/{table.recipe}" in RECIPES and table.system == name and path.stem == table.recipe
+        assert table.command.startswith(f"zoo sweep {name}/{table.recipe} --grid")
+        assert any(fnmatch(table.recipe, p) for figure in system.part("figures").FIGURES for p in figure.sweeps)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -2,4 +2,5 @@
 
 from zoo.cli import run
 
-run()
+if __name__ == "__main__":  # a spawned worker of `zoo sweep` imports this file again
+    run()

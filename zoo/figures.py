@@ -32,23 +32,36 @@ STYLE: Any = {
 
 
 @dataclass(frozen=True)
+class Film:
+    """A figure that moves: `show(i)` puts frame i, of 0 … frames-1, on the canvas; the last one is its still."""
+
+    canvas: Canvas
+    frames: int
+    show: Callable[[int], None]
+    fps: int = 20
+
+
+@dataclass(frozen=True)
 class Figure:
-    """A figure of a paper: `draw` gets shipped weights, a run, or nothing, and returns a matplotlib figure.
+    """A figure of a paper: `draw` gets shipped weights, a run, a sweep, or nothing, and returns a matplotlib figure.
 
     Attributes:
         name: stem of the file.
         says: caption, one sentence.
         source: the figure of the paper, or what it adds to it.
+        draw: may return a Film, which is saved as a GIF too.
         weights: tags of the weights that `draw` gets.
         recipes: shell patterns of the recipes whose run `draw` gets, after `zoo train`.
+        sweeps: shell patterns of the recipes whose `Sweep` it gets, after `zoo sweep`.
     """
 
     name: str
     says: str
     source: str
-    draw: Callable[..., Canvas]
+    draw: Callable[..., Canvas | Film]
     weights: tuple[str, ...] = ()
     recipes: tuple[str, ...] = ()
+    sweeps: tuple[str, ...] = ()
 
 
 def axes(rows: int = 1, cols: int = 1, width: float | None = None, height: float | None = None) -> tuple[Canvas, Any]:
@@ -58,15 +71,42 @@ def axes(rows: int = 1, cols: int = 1, width: float | None = None, height: float
     return canvas, canvas.subplots(rows, cols)
 
 
-def save(canvas: Canvas, folder: Path, name: str) -> list[Path]:
-    """Writes `<name>.svg` and `<name>.png` (150 dots per inch) into `folder`."""
+def save(drawn: Canvas | Film, folder: Path, name: str) -> list[Path]:
+    """Writes `<name>.svg`, `<name>.png` (150 dots per inch) and, of a film, `<name>.gif` into `folder`."""
     matplotlib.rcParams.update(STYLE)
-    paths = []
+    contents = {}
+    if isinstance(drawn, Film):
+        contents["gif"] = animation(drawn)
+    canvas = drawn.canvas if isinstance(drawn, Film) else drawn
     for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
         content = io.BytesIO()
         canvas.savefig(content, format=suffix, dpi=150, metadata=metadata)
-        path = folder / f"{name}.{suffix}"
-        with write_beside(path) as beside:
-            beside.write_bytes(content.getvalue())
-        paths.append(path)
+        contents[suffix] = content.getvalue()
+    paths = []
+    for suffix in ("svg", "png", "gif"):
+        if suffix in contents:
+            path = folder / f"{name}.{suffix}"
+            with write_beside(path) as beside:
+                beside.write_bytes(contents[suffix])
+            paths.append(path)
     return paths
+
+
+def animation(film: Film) -> bytes:
+    """The film as an endless GIF of one palette (100 dots per inch), which rests for a second on its last frame."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    agg = FigureCanvasAgg(film.canvas)
+    film.canvas.set_dpi(100)
+    frames = []
+    for i in range(film.frames):
+        film.show(i)
+        agg.draw()
+        frames.append(Image.frombuffer("RGBA", agg.get_width_height(), agg.buffer_rgba()).convert("RGB"))
+    palette = frames[-1].quantize(128)
+    still = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    durations = [1000 // film.fps] * (film.frames - 1) + [1000]
+    content = io.BytesIO()
+    still[0].save(content, "GIF", save_all=True, append_images=still[1:], duration=durations, loop=0, optimize=False)
+    return content.getvalue()

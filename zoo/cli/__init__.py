@@ -1,4 +1,4 @@
-"""The command line: `zoo list | show | verify | train | figures | construct | ship`."""
+"""The command line: `zoo list | show | verify | train | sweep | figures | construct | ship`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ TRAIN_EPILOG = """
 any key of the recipe can be changed on the command line, as --trainer.max_steps=1000 or --model.d=80; lightning's own
 options come the same way, as --trainer.devices=8. W&B: a run streams to your account if you are logged in, and is
 recorded offline otherwise.
+"""
+
+
+SWEEP_EPILOG = """
+any key of the recipe can be changed for all points, as --trainer.max_steps=1000. A point that is done is not trained again;
+one that was cut off goes on from its checkpoint. The table of all points is sweep.parquet and sweep.csv.
 """
 
 
@@ -50,6 +56,18 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="auto")
     one.add_argument("--print_config", action="store_true", help="print the resolved recipe and stop")
 
+    one = commands.add_parser("sweep", help="train every point of a grid, in processes or on Ray", epilog=SWEEP_EPILOG)
+    one.add_argument("recipe", help="scan_and_snap/syn_medium, or a path to a YAML file")
+    one.add_argument(
+        "--grid", action="append", metavar="KEY=V1,V2", help="values of a key of the recipe; several grids multiply"
+    )
+    one.add_argument("--jobs", type=int, help="points at the same time (one per core)")
+    one.add_argument("--engine", choices=("processes", "ray"), default="processes")
+    one.add_argument("--address", help="of a Ray cluster, as auto or ray://host:10001; a local one if not given")
+    one.add_argument("--tag", help="name of the weights, as syn_medium_z{eta_z}_r{ratio}, if not the recipe's")
+    one.add_argument("--runs", metavar="FOLDER", help="where run directories go (runs)")
+    one.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="off")
+
     one = commands.add_parser("figures", help="draw the figures, from formulas and from shipped weights")
     one.add_argument("names", nargs="*", help="systems; every system if none is given")
     one.add_argument("--out", default="figures", help="folder (figures)")
@@ -57,15 +75,15 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("construct", help="build the weights that come from a proof, not from training")
     one.add_argument("names", nargs="+", help="weights such as single_location.oracle")
 
-    one = commands.add_parser("ship", help="put the weight of a finished run into the zoo, with its record")
-    one.add_argument("runs", nargs="+", help="run directories")
+    one = commands.add_parser("ship", help="put the weights of finished runs, or the table of a sweep, into the zoo")
+    one.add_argument("runs", nargs="+", help="directories of runs and of sweeps")
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status: 0, 1 for a verdict that differs, 2 for a user's mistake."""
     options, rest = parser().parse_known_args(arguments)
-    if rest and options.command != "train":
+    if rest and options.command not in ("train", "sweep"):
         parser().error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         if options.command in ("list", "show"):
@@ -80,6 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from zoo.cli.train import train
 
             return train(options, rest)
+        if options.command == "sweep":
+            from zoo.cli.sweep import sweep
+
+            return sweep(options, rest)
         from zoo.cli import make
 
         return {"figures": make.figures, "construct": make.construct, "ship": make.ship}[options.command](options)

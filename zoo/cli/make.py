@@ -6,13 +6,18 @@ import argparse
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from zoo import claims, registry
 from zoo.cli.console import show_value
 from zoo.files import write_beside
 from zoo.registry import ZooError, nearest
+
+if TYPE_CHECKING:
+    from zoo.figures import Figure
 
 
 def construct(options: argparse.Namespace) -> int:
@@ -53,10 +58,18 @@ def construct(options: argparse.Namespace) -> int:
 
 
 def ship(options: argparse.Namespace) -> int:
-    """Copies the weight of each finished run into the zoo, with its record and its history."""
+    """Copies finished runs into the zoo, each weight with its record and history, and the tables of sweeps."""
     from zoo.cli.train import weight_of
+    from zoo.sweeps import Sweep
 
     for path in map(Path, options.runs):
+        if (path / "sweep.parquet").is_file():
+            table = Sweep.read(path / "sweep.parquet")
+            target = sweep_tables(registry.system(table.system)) / f"{table.recipe}.parquet"
+            with write_beside(target) as beside:
+                shutil.copyfile(path / "sweep.parquet", beside)
+            print(f"wrote {target}")
+            continue
         weight = weight_of(path)
         folder = registry.system(weight.system).folder / "weights"
         folder.mkdir(exist_ok=True)
@@ -68,6 +81,11 @@ def ship(options: argparse.Namespace) -> int:
     return 0
 
 
+def sweep_tables(system: registry.System) -> Path:
+    """The folder of a system's shipped sweeps, one `<recipe>.parquet` each."""
+    return system.folder / "sweeps"
+
+
 def _judge(system: registry.System, tag: str) -> None:
     verdicts = list(claims.verify([f"{system.name}.{tag}"], ("weights",)))
     claims.Cards(system).write(verdicts)
@@ -76,29 +94,33 @@ def _judge(system: registry.System, tag: str) -> None:
 
 
 def figures(options: argparse.Namespace) -> int:
-    """Draws every figure: from formulas alone, from shipped weights, from the histories of shipped weights."""
+    """Draws every figure: from formulas alone, from shipped weights, from the histories and sweeps behind them."""
     from zoo import figures as style
-    from zoo.history import Run
-    from zoo.weights import load
 
     for name in options.names or list(registry.systems()):
         system = registry.system(name)
         for figure in system.part("figures").FIGURES:
-            if figure.recipes:
-                histories = sorted(
-                    (system.folder / "weights").glob("*.parquet"), key=lambda p: registry.natural(p.stem)
-                )
-                for tag in (path.stem for path in histories):
-                    if any(fnmatch(tag, pattern) for pattern in figure.recipes):
-                        canvas = figure.draw(Run.shipped(f"{name}.{tag}"))
-                        for path in style.save(canvas, Path(options.out) / name, f"{figure.name}_{tag}"):
-                            print(path)
-                continue
             missing = [t for t in figure.weights if f"{name}.{t}" not in registry.weight_files()]
             if missing:
                 print(f"{name} {figure.name}: skipped, no weight {', '.join(missing)}", file=sys.stderr)
                 continue
-            canvas = figure.draw(*(load(f"{name}.{tag}") for tag in figure.weights))
-            for path in style.save(canvas, Path(options.out) / name, figure.name):
-                print(path)
+            for stem, subjects in shipped_subjects(system, figure):
+                for path in style.save(figure.draw(*subjects), Path(options.out) / name, stem):
+                    print(path)
     return 0
+
+
+def shipped_subjects(system: registry.System, figure: Figure) -> Iterator[tuple[str, list[Any]]]:
+    """What a figure can be drawn from without training: a file name and the arguments of `draw`, for each drawing."""
+    from zoo.history import Run
+    from zoo.sweeps import Sweep
+    from zoo.weights import load
+
+    if not figure.recipes and not figure.sweeps:
+        yield figure.name, [load(f"{system.name}.{tag}") for tag in figure.weights]
+    for path in sorted((system.folder / "weights").glob("*.parquet"), key=lambda path: registry.natural(path.stem)):
+        if any(fnmatch(path.stem, pattern) for pattern in figure.recipes):
+            yield f"{figure.name}_{path.stem}", [Run.shipped(f"{system.name}.{path.stem}")]
+    for path in sorted(sweep_tables(system).glob("*.parquet")):
+        if any(fnmatch(path.stem, pattern) for pattern in figure.sweeps):
+            yield f"{figure.name}_{path.stem}", [Sweep.read(path)]

@@ -1,4 +1,4 @@
-"""A progress bar that counts optimiser steps and shows the module's headline metric."""
+"""Progress: of a run, in optimiser steps with the module's headline metric; of a sweep, in points."""
 
 from __future__ import annotations
 
@@ -8,6 +8,22 @@ from typing import Any
 
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import ProgressBar
+
+
+def bar(unit: str) -> Any:
+    """A bar on stderr: what, how many of how many, time left, and what it says."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[says]}"),
+    )
+    return Progress(*columns, console=Console(stderr=True), auto_refresh=False)
 
 
 class StepProgress(ProgressBar):
@@ -31,18 +47,7 @@ class StepProgress(ProgressBar):
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self._first = (trainer.global_step, time.perf_counter())
         if self._enabled and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("steps"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[says]}"),
-            )
-            self._bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False)
+            self._bar = bar("steps")
             total = trainer.max_steps if trainer.max_steps > 0 else None
             self._task = self._bar.add_task(type(module).__name__, total=total, says="")
             self._bar.start()
@@ -71,3 +76,28 @@ class StepProgress(ProgressBar):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+class PointProgress:
+    """Points of a sweep that have ended: in a terminal a bar on stderr, elsewhere one line each."""
+
+    def __init__(self, total: int):
+        self._total, self._ended = total, 0
+        self._bar: Any = bar("points") if sys.stderr.isatty() and total else None
+
+    def __enter__(self) -> PointProgress:
+        if self._bar is not None:
+            self._task = self._bar.add_task("sweep", total=self._total, says="")
+            self._bar.start()
+        return self
+
+    def advance(self, name: str, says: str) -> None:
+        self._ended += 1
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._ended, says=f"{name} {says}", refresh=True)
+        else:
+            print(f"point {self._ended} of {self._total}  {name}  {says}", file=sys.stderr, flush=True)
+
+    def __exit__(self, *_: Any) -> None:
+        if self._bar is not None:
+            self._bar.stop()

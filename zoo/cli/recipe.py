@@ -25,18 +25,18 @@ from zoo.training import ZooModule
 SECTIONS = ("seed_everything", "trainer", "model", "data")
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """YAML 1.2 floats: 4e-3 is a number, not a text."""
 
 
-_Loader.add_implicit_resolver(
+Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|^[-+]?\.inf$"),
     list("-+0123456789."),
 )
-_Loader.yaml_implicit_resolvers = {
+Loader.yaml_implicit_resolvers = {
     first: sorted(kinds, key=lambda kind: kind[0] == "tag:yaml.org,2002:float")
-    for first, kinds in _Loader.yaml_implicit_resolvers.items()
+    for first, kinds in Loader.yaml_implicit_resolvers.items()
 }
 
 
@@ -169,7 +169,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         ZooError: the file is no YAML, a key is unknown (the nearest is suggested), a section is missing.
     """
     try:
-        given = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        given = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ZooError(f"{path} is not a YAML file: {' '.join(str(error).split())}.") from None
     if not isinstance(given, dict):
@@ -226,7 +226,7 @@ def _pairs(overrides: Sequence[str]) -> list[tuple[str, Any]]:
             if not rest or rest[0].startswith("--"):
                 raise ZooError(f"--{key} needs a value, as --{key}=….")
             value = rest.pop(0)
-        pairs.append((key, yaml.load(value, _Loader)))
+        pairs.append((key, yaml.load(value, Loader)))
     return pairs
 
 

@@ -14,6 +14,7 @@ import os
 import platform
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -66,13 +67,13 @@ def train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     else:
         found = recipes.read(recipes.find(options.recipe), overrides)
         found.tag = options.tag or found.tag
-        path = None
+        path = new_directory(found, Path(options.runs or "runs"))
     if options.print_config:
         print(yaml.safe_dump(found.resolved(), sort_keys=False, allow_unicode=True), end="")
         return 0
-    run, stopped = execute(found, path, Path(options.runs or "runs"), options.wandb, options.every)
+    stopped = execute(found, path, options.wandb, options.every, resume=bool(options.resume))
     if stopped:
-        print(f"stopped by {stopped.name}; go on with: zoo train --resume {run}")
+        print(f"stopped by {stopped.name}; go on with: zoo train --resume {path}")
         return 128 + stopped.value
     return 0
 
@@ -81,21 +82,30 @@ def retrain(system: str, needed: Retrain, folder: Path) -> Run:
     """Trains a recipe of a system again, quietly, for a claim of rank training."""
     changes = [f"--{key}={value}" for key, value in needed.overrides.items()]
     found = recipes.read(recipes.find(f"{system}/{needed.recipe}"), changes)
-    path, _ = execute(found, None, folder, "off", None, judge=False)
+    path = new_directory(found, folder)
+    execute(found, path, "off", None, judge=False)
     return Run.read(path)
 
 
-def execute(
-    recipe: Recipe, resumed: Path | None, root: Path, wandb: str, every: int | None, judge: bool = True
-) -> tuple[Path, Any]:
-    """Trains, writes the run directory, and (with `judge`) draws the figures and measures the claims.
+def new_directory(recipe: Recipe, root: Path) -> Path:
+    """Where a new run writes; the processes that Lightning starts are told by the first one."""
+    said = os.environ.get(RUN_DIRECTORY)
+    return Path(said) if said else root / recipe.system / recipe.tag / new_id()
 
-    Returns the run directory and the signal that stopped the run, or None.
+
+def execute(
+    recipe: Recipe, path: Path, wandb: str, every: int | None, *, resume: bool = False, judge: bool = True
+) -> signal.Signals | None:
+    """Trains, writes the run directory `path`, and (with `judge`) draws the figures and measures the claims.
+
+    Returns the signal that stopped the run, or None.
+
+    Raises:
+        ZooError: nothing was trained, as for data that are not there; the directory is removed again.
     """
     keep_big_buffers()
     quiet_lightning()
     module, data = recipe.objects()
-    path = resumed or Path(os.environ.get(RUN_DIRECTORY) or root / recipe.system / recipe.tag / new_id())
     leads = getattr(rank_zero_only, "rank", 0) in (0, None)
     handler = start_directory(path, recipe) if leads else logging.NullHandler()
     stop = StopOnSignal()
@@ -103,8 +113,8 @@ def execute(
     given = trainer_options.pop("callbacks", None) or []
     steps = trainer_options.get("max_steps", -1)
     saving = Checkpoints(path / "checkpoints", every or (max(1, steps // 10) if steps > 0 else data.steps_per_epoch))
-    found = checkpoints(path / "checkpoints") if resumed else []
-    if resumed and not found:
+    found = checkpoints(path / "checkpoints") if resume else []
+    if resume and not found:
         raise ZooError(f"{path} has no checkpoint to resume from: train the recipe again.")
     logger = wandb_logger(wandb, recipe, path, resumed=bool(found)) if judge else None
     try:
@@ -130,13 +140,13 @@ def execute(
         # Nothing was trained: the data are not there, or model and data do not fit.
         if logger is not None:
             logger.experiment.finish()
-        if leads and not resumed:
+        if leads and not resume:
             shutil.rmtree(path, ignore_errors=True)
         raise ZooError(str(error)) from None
     finally:
         os.environ.pop(RUN_DIRECTORY, None)
     if not trainer.is_global_zero:
-        return path, stop.received
+        return stop.received
     measured.write(path / "history.parquet")
     if stop.received is None:
         record = Record(
@@ -166,7 +176,7 @@ def execute(
         logger.experiment.finish()
     log.removeHandler(handler)
     handler.close()
-    return path, stop.received
+    return stop.received
 
 
 def conclude(run: Run, recipe: Recipe, logger: Any) -> None:
@@ -196,7 +206,8 @@ def draw(run: Run) -> list[Path]:
     drawn = []
     for figure in registry.system(run.system).part("figures").FIGURES:
         if any(fnmatch(run.tag, pattern) for pattern in figure.recipes):
-            drawn.append(figures.save(figure.draw(run), run.path / "figures", figure.name)[1])
+            paths = figures.save(figure.draw(run), run.path / "figures", figure.name)
+            drawn += [path for path in paths if path.suffix == ".png"]
     return drawn
 
 
@@ -218,6 +229,9 @@ def start_directory(path: Path, recipe: Recipe) -> logging.Handler:
         beside.write_text(yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True), encoding="utf-8")
     asked = {"recipe": recipe.name, "tag": recipe.tag, "overrides": recipe.overrides, "command": sys.argv}
     write_json(path / "environment.json", surroundings() | asked)
+    for earlier in [one for one in log.handlers if isinstance(one, logging.FileHandler)]:
+        log.removeHandler(earlier)  # of a run that failed in this process
+        earlier.close()
     handler = logging.FileHandler(path / "log.txt")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
