@@ -137,6 +137,28 @@ class FolderSource:
             raise ZooError(f"{path} is damaged ({error}): fetch it again.") from None
 
 
+class BasicEnglish:
+    """A source in the manner of torchtext's tokeniser "basic_english": lower case, punctuation apart, no line ends.
+
+    Double quotes, colons and semicolons are left out, and so is `<eos>`: a text is one stream of words.
+    """
+
+    SPACED = {mark: f" {mark} " for mark in "'.,()!?"}
+    TABLE = str.maketrans(SPACED | {'"': "", ";": " ", ":": " ", "\n": " "})
+
+    def __init__(self, source: Source):
+        self.source, self.name, self.licence = source, source.name, source.licence
+
+    def splits(self) -> tuple[str, ...]:
+        return self.source.splits()
+
+    def fingerprint(self, split: str) -> str:
+        return f"basic_english {self.source.fingerprint(split)}"
+
+    def blocks(self, split: str) -> Iterator[str]:
+        return (text.lower().translate(self.TABLE) + " " for text in self.source.blocks(split))
+
+
 @dataclass
 class Corpus:
     """Token ids of every split.

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from datamodules.corpus import (
+    BasicEnglish,
     Corpus,
     FolderSource,
     Held,
@@ -76,6 +77,9 @@ class WikiTextData(StreamData):
     A batch is {"tokens": (b, t), "targets": (b, t)}, targets being the tokens that follow. In an epoch every window of
     `context` tokens, cut from a random offset that is new in each epoch and read around the end of the text, is seen once
     in random order: each token once, but for fewer than `context` at a random place. Ranks share the windows of an epoch.
+    With order "streams" the text is cut into b equal streams instead, and row j of the batches reads stream j from its
+    first word on, window after window, in every epoch; what is too short for a last window is left out. Seeds and replicas
+    see the same batches, ranks have b streams each.
 
     Validation windows begin at the first token and predict every other token exactly once; places after the end have the
     target -1, and `weight` makes the mean over batches of (summed loss · weight) the mean over tokens, on any number of
@@ -94,6 +98,9 @@ class WikiTextData(StreamData):
         words: a vocabulary to use in place of the training set's, such as a weight's; needed to evaluate on a folder
             without training set.
         steps_per_epoch: optimiser steps between validations; None for one pass over the training set.
+        order: "shuffled" or "streams".
+        basic_english: lower case, punctuation apart, no line ends (`datamodules.corpus.BasicEnglish`); WikiText-2 then has
+            28,783 words, `<eos>` among them without ever occurring.
 
     Raises:
         ZooError: no text, no network, damaged files: one sentence.
@@ -112,17 +119,22 @@ class WikiTextData(StreamData):
         source: Literal["auto", "folder", "hub"] = "auto",
         words: Sequence[str] | None = None,
         steps_per_epoch: int | None = None,
+        order: Literal["shuffled", "streams"] = "shuffled",
+        basic_english: bool = False,
     ):
         super().__init__(seed=seed, steps_per_epoch=steps_per_epoch or 1)
         if name not in CONFIGS:
             raise ZooError(f"name must be one of {', '.join(CONFIGS)}, got {name!r}.")
         if source not in ("auto", "folder", "hub"):
             raise ZooError(f"source must be auto, folder or hub, got {source!r}.")
+        if order not in ("shuffled", "streams"):
+            raise ZooError(f"order must be shuffled or streams, got {order!r}.")
         for option, value in (("context", context), ("batch_size", batch_size)):
             if value < 1:
                 raise ZooError(f"{option} must be at least 1, got {value}.")
         self.dataset, self.size, self.words, self.source = name, vocabulary, words, source
         self.context, self.batch_size = context, batch_size
+        self.order, self.basic_english = order, basic_english
         self.root = Path(root) if root is not None else None
         self.cache = Path(cache).expanduser() if cache is not None else default_cache()
         self._full_epochs = steps_per_epoch is None
@@ -149,7 +161,9 @@ class WikiTextData(StreamData):
     @functools.cached_property
     def corpus(self) -> Corpus:
         """Vocabulary and token ids, read or built on first use."""
-        return load_corpus(self._source(), size=self.size, words=self.words, cache=self.cache)
+        source = self._source()
+        source = BasicEnglish(source) if self.basic_english else source
+        return load_corpus(source, size=self.size, words=self.words, cache=self.cache)
 
     def _tokens(self, split: str) -> Ids:
         if split not in self.corpus.tokens:
@@ -162,7 +176,9 @@ class WikiTextData(StreamData):
     def setup(self, stage: str) -> None:
         if stage == "fit" and self._full_epochs:
             world = self.trainer.world_size if self.trainer is not None else 1
-            self.steps_per_epoch = max(1, len(self._tokens("train")) // self.context // (self.batch_size * world))
+            total, rows = len(self._tokens("train")), self.batch_size * world
+            windows = (total // rows - 1) // self.context if self.order == "streams" else total // self.context // rows
+            self.steps_per_epoch = max(1, windows)
 
     def task(self, replica: int) -> Batch:
         """{"vocabulary": the words, uint8}; see `datamodules.corpus.Vocabulary.from_tensor`."""
@@ -194,18 +210,35 @@ class WikiTextData(StreamData):
 
     def batches(self, replica: int, start: int, stop: int, rank: int, world: int) -> Batch:
         tokens = self._tokens("train")
+        steps = np.arange(start, stop)[:, None]
+        own = rank * self.batch_size + np.arange(self.batch_size)
+        find = self._in_order if self.order == "streams" else self._shuffled
+        inputs, targets = windows(tokens, find(replica, steps, own, world * self.batch_size), self.context)
+        return {"tokens": inputs, "targets": targets}
+
+    def _in_order(self, replica: int, steps: Ids, own: Ids, rows: int) -> Ids:
+        """First places of the windows of `steps` (s, 1) in the streams `own` (b,) of `rows`, (s, b)."""
+        length = len(self._tokens("train")) // rows
+        per_epoch = (length - 1) // self.context
+        if per_epoch < 1:
+            raise ZooError(
+                f"Each of {rows} streams has {length} tokens: no window of {self.context} and what follows it."
+            )
+        return own * length + steps % per_epoch * self.context
+
+    def _shuffled(self, replica: int, steps: Ids, own: Ids, rows: int) -> Ids:
+        """First places of the windows that the rows `own` (b,) of `rows` read in `steps` (s, 1), (s, b)."""
+        tokens = self._tokens("train")
         per_epoch = len(tokens) // self.context
         if per_epoch == 0:
             raise ZooError(f"The training set has {len(tokens)} tokens, fewer than one window of {self.context}.")
         # Windows are numbered through all epochs; step s uses world · b of them, rank after rank.
-        steps = np.arange(start, stop)[:, None]
-        number = (steps * world + rank) * self.batch_size + np.arange(self.batch_size)
+        number = steps * rows + own
         starts = np.empty_like(number)
         for epoch in np.unique(number // per_epoch):
             here = number // per_epoch == epoch
             starts[here] = self._order(replica, int(epoch), per_epoch, len(tokens))[number[here] % per_epoch]
-        inputs, targets = windows(tokens, starts, self.context)
-        return {"tokens": inputs, "targets": targets}
+        return starts
 
     def _order(self, replica: int, epoch: int, count: int, total: int) -> Ids:
         """First places of the windows of one epoch, in the order in which they are read."""

@@ -19,10 +19,10 @@ from datamodules.markov_text import MarkovTextData
 from datamodules.stream import StreamData
 from datamodules.wikitext import WikiTextData
 from zoo.claims import Skip
+from zoo.cross_entropy import cross_entropy, token_losses
 from zoo.history import Run
 from zoo.models.attention_memorizer import text_claims, text_figures
 from zoo.models.attention_memorizer.context_laws import best_rank, construct, laws
-from zoo.models.attention_memorizer.cross_entropy import cross_entropy, token_losses
 from zoo.models.attention_memorizer.language_model import LanguageModel
 from zoo.models.attention_memorizer.laws import ContextLaws
 from zoo.models.attention_memorizer.network import AttentionOnly

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.models.attention_memorizer.cross_entropy import cross_entropy, token_losses
+from zoo.cross_entropy import cross_entropy, token_losses, with_perplexity
 from zoo.models.attention_memorizer.network import AttentionOnly
 from zoo.registry import ZooError
 from zoo.training import ZooModule
@@ -107,9 +107,7 @@ class LanguageModel(ZooModule):
         return {f"{name}_perplexity": value for name, value in zip(self._references, exact, strict=True)}
 
     def _add(self, step: int, row: Mapping[str, Tensor]) -> None:
-        # A perplexity is the exponential of a mean, so it is taken after the base has averaged.
-        pairs = (("loss", "perplexity"), ("val_loss", "val_perplexity"))
-        super()._add(step, dict(row) | {name: row[of].double().exp() for of, name in pairs if of in row})
+        super()._add(step, with_perplexity(row))
 
     def learning_rate(self, step: int) -> float:
         p: Any = self.hparams

@@ -7,24 +7,21 @@ Perplexities on WikiText-2 need its files in $ZOO_DATA/wikitext-2, all else trav
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.corpus import FolderSource, Vocabulary, every_token_once
+from datamodules.corpus import Vocabulary, every_token_once
 from datamodules.zipf_markov import ZipfMarkov
-from zoo.claims import AtLeast, AtMost, Between, Claim, Measured, Near, Skip
+from zoo.claims import AtLeast, AtMost, Between, Claim, Measured, Near
+from zoo.cross_entropy import token_losses
 from zoo.models.attention_memorizer.context_laws import best_rank, laws
-from zoo.models.attention_memorizer.cross_entropy import token_losses
 from zoo.models.attention_memorizer.theory import Encoder, divergence
 from zoo.ngrams import KneserNey
 from zoo.ngrams import loss as ngram_loss
-from zoo.registry import ZooError
 from zoo.weights import Weight
+from zoo.wikitext import wikitext2
 
 OURS = "measured here"
 LAWS_HEADS = (1, 6, 31)
@@ -39,24 +36,6 @@ def places(network: Any, tokens: Tensor, targets: Tensor) -> Tensor:
         x = network.stream(tokens).flatten(0, 1)
         matrix = network.embedding if network.tied else network.unembedding
         return token_losses(x, matrix, targets.flatten()).view_as(targets)
-
-
-def wikitext2(vocabulary: Vocabulary, split: str) -> np.ndarray[Any, np.dtype[np.int32]]:
-    """Token ids of a split of WikiText-2.
-
-    Raises:
-        Skip: its files are not in $ZOO_DATA/wikitext-2.
-    """
-    if "ZOO_DATA" not in os.environ:
-        raise Skip("ZOO_DATA does not name a folder with wikitext-2/")
-    folder = Path(os.environ["ZOO_DATA"]) / "wikitext-2"
-    try:
-        source = FolderSource(folder, "wikitext-2", "", "fetch it")
-    except ZooError:
-        raise Skip(f"no wiki.{split}.tokens in {folder}") from None
-    if split not in source.splits():
-        raise Skip(f"no wiki.{split}.tokens in {folder}")
-    return np.concatenate([vocabulary.encode(text) for text in source.blocks(split)])
 
 
 _LOSSES: dict[tuple[str, str], float] = {}  # two claims read one loss

@@ -1,4 +1,4 @@
-"""The output layer of a language model: cross-entropy of softmax(x W^T) without the (n, v) table of logits.
+"""The output layer of a language model: cross-entropy of softmax(x W^T + c) without the (n, v) table of logits.
 
 Shapes: n places, d embedding, v vocabulary.
 
@@ -9,7 +9,7 @@ taken at once while they are there: loss and both gradients need three matrix pr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -17,30 +17,61 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def cross_entropy(x: Tensor, weight: Tensor, targets: Tensor, *, bfloat16: bool = False, rows: int = 0) -> Tensor:
-    """Mean of -log softmax(x W^T)[target] over n places, a scalar; gradients to x and W, once.
+def cross_entropy(
+    x: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    *,
+    bias: Tensor | None = None,
+    bfloat16: bool = False,
+    rows: int = 0,
+) -> Tensor:
+    """Mean of -log softmax(x W^T + c)[target] over n places, a scalar; gradients to x, W and c, once.
 
     The loss of one place is cut at 87 nats in float32, where its probability underflows; gradients are not.
 
     Args:
-        x: (n, d). weight: W (v, d). targets: (n,) int64.
+        x: (n, d). weight: W (v, d). targets: (n,) int64. bias: c (v,), 0 if None.
         bfloat16: matrix products of bfloat16 numbers; softmax, loss and sums stay in the dtype of x.
         rows: logits at a time; 0 chooses by device.
     """
     rows = rows or (128 if x.device.type == "cpu" else 4096)
+    if bias is not None:
+        x, weight = _with_bias(x, weight, bias)
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         return _Fused.apply(x, weight, targets, bfloat16, rows)[0]
     return token_losses(x, weight, targets, bfloat16=bfloat16, rows=rows).mean()
 
 
 @torch.no_grad()
-def token_losses(x: Tensor, weight: Tensor, targets: Tensor, *, bfloat16: bool = False, rows: int = 128) -> Tensor:
-    """-log softmax(x W^T)[target] at each place, (n,), 0 where the target is -1; no gradient."""
+def token_losses(
+    x: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    *,
+    bias: Tensor | None = None,
+    bfloat16: bool = False,
+    rows: int = 128,
+) -> Tensor:
+    """-log softmax(x W^T + c)[target] at each place, (n,), 0 where the target is -1; no gradient."""
+    if bias is not None:
+        x, weight = _with_bias(x, weight, bias)
     likelihood = torch.empty_like(x[:, 0])
     low = torch.bfloat16 if bfloat16 else x.dtype
     for part, law, _ in _laws(x.to(low), weight.to(low), x.dtype, rows):
         likelihood[part] = law.gather(1, targets[part, None].clamp_min(0))[:, 0]
     return (-_log(likelihood)).masked_fill(targets < 0, 0)
+
+
+def with_perplexity(row: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A row of a history with `perplexity` and `val_perplexity`: exponentials of means, taken after the averaging."""
+    pairs = (("loss", "perplexity"), ("val_loss", "val_perplexity"))
+    return dict(row) | {name: row[of].double().exp() for of, name in pairs if of in row}
+
+
+def _with_bias(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """The bias as one more input that is always 1: one product instead of a product and a pass over the logits."""
+    return torch.cat([x, x.new_ones(len(x), 1)], 1), torch.cat([weight, bias[:, None]], 1)
 
 
 def _log(likelihood: Tensor) -> Tensor:
