@@ -401,7 +401,9 @@ def test_claims_recompute_what_training_measured(
     runs = []
     for rate, entropy in ((1, 2.0), (2, 2.1), (4, 1.5)):
         history = History()
-        history.add(10, {"val_entropy": torch.tensor([entropy])})
+        for step, above in ((40, 9.0), (50, 0.1), (100, -0.1)):
+            history.add(step, {"val_entropy": torch.tensor([entropy + above])})
+        history.add(75, {"loss": torch.ones(1)})
         runs.append(Run(folder, "scan_and_snap", "t", {"model": {"init_args": {"lr": rate}}}, history, found))
     measured = text_claims.slope(*runs)
     assert measured.value == pytest.approx(np.polyfit([1, 2, 4], [2.0, 2.1, 1.5], 1)[0])

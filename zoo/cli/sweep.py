@@ -114,7 +114,7 @@ def sweep(options: argparse.Namespace, overrides: Sequence[str]) -> int:
             stopped = reason.args[0]
     runs = [(point.values, Run.read(point.directory(root))) for point in points if point.is_done(root)]
     if runs:
-        grid = [f"--grid={one}" for one in options.grid]
+        grid = [f"--grid={one}" for one in options.grid] + ([f"--tag={options.tag}"] if options.tag else [])
         table = Sweep.of_runs(
             system, path.stem, shlex.join(["zoo", "sweep", f"{system}/{path.stem}", *grid, *overrides]), runs
         )

@@ -30,6 +30,7 @@ class EncoderText(ZooModule):
         lr: step size of all parameters.
         lr_ffn: step size of the hidden layer's maps where it is another one; the authors' run of Figure 7 has 10 beside 5.
         clip: largest norm of the gradient of all parameters together.
+        bfloat16: output layer with matrix products of bfloat16 numbers, as in the attention-only language model.
         dropout: share of numbers set to 0 while training. The masks of a step depend on the seed, the rank and the step only.
 
     Raises:
@@ -51,6 +52,7 @@ class EncoderText(ZooModule):
         lr: float = 5.0,
         lr_ffn: float | None = None,
         clip: float = 0.5,
+        bfloat16: bool = False,
         dropout: float = 0.0,
         chunk: int = 16,
         **options: Any,
@@ -97,8 +99,9 @@ class EncoderText(ZooModule):
 
     def loss(self, network: Any, batch: dict[str, Tensor], task: dict[str, Tensor]) -> dict[str, Tensor]:
         x, _ = network.encode(batch["tokens"], self._drop(batch["step"]))
-        targets = batch["targets"].flatten()
-        return {"loss": cross_entropy(x.flatten(0, 1), network.unembedding, targets, bias=network.bias)}
+        x, targets = x.flatten(0, 1), batch["targets"].flatten()
+        low = self.hparams["bfloat16"]
+        return {"loss": cross_entropy(x, network.unembedding, targets, bias=network.bias, bfloat16=low)}
 
     def evaluate(self, network: Any, batch: dict[str, Tensor], task: dict[str, Tensor]) -> dict[str, Tensor]:
         losses, entropies = held_out(network, batch)
