@@ -260,3 +260,8 @@ def test_killed_in_the_middle_of_a_checkpoint_it_resumes_exactly(tmp_path: Path)
     resumed = finished(start(folder, "LineModule", 1, 2, 200), folder)
     whole = finished(start(tmp_path / "whole", "LineModule", 1, 2, 200), tmp_path / "whole")
     assert torch.equal(resumed["w"], whole["w"])
+
+
+def test_a_metric_does_not_take_the_name_of_a_column() -> None:
+    with pytest.raises(ValueError, match="cannot be called 'step'"):
+        History().add(0, {"step": torch.ones(1)})

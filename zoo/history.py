@@ -30,7 +30,14 @@ class History:
         self._rows: dict[int, dict[str, Tensor]] = {}
 
     def add(self, step: int, metrics: Mapping[str, Tensor]) -> None:
-        """Adds metrics of shape (r,) at an optimiser step; metrics of one step are merged."""
+        """Adds metrics of shape (r,) at an optimiser step; metrics of one step are merged.
+
+        Raises:
+            ValueError: a metric is called "step" or "replica", which are the table's own columns.
+        """
+        for name in ("step", "replica"):
+            if name in metrics:
+                raise ValueError(f"a metric cannot be called {name!r}: the history has a column of that name.")
         row = self._rows.setdefault(step, {})
         for name, value in metrics.items():
             row[name] = value.detach().double().cpu().clone()  # float64 on the CPU would share its memory

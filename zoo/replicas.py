@@ -112,9 +112,12 @@ class Replicas(nn.Module):
         """
         if not 0 <= r < self.count:
             raise IndexError(f"There is no replica {r}: this weight holds replicas 0 to {self.count - 1}.")
-        network = copy.deepcopy(self.network)
-        _assign(network, {name: tensor[r].detach().clone() for name, tensor in self.tensors().items()})
-        return network
+        memo: dict[int, Any] = {}  # deepcopy finds the slice in the place of each stacked tensor
+        for tensor in self.tensors().values():
+            own = tensor[r].detach().clone()
+            is_parameter = isinstance(tensor, nn.Parameter)
+            memo[id(tensor)] = nn.Parameter(own, tensor.requires_grad) if is_parameter else own
+        return copy.deepcopy(self.network, memo)
 
     def __iter__(self) -> Iterator[nn.Module]:
         return (self.one(r) for r in range(self.count))
