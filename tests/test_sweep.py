@@ -16,7 +16,7 @@ import torch
 from zoo import figures
 from zoo.cli import main
 from zoo.cli.recipe import find
-from zoo.cli.sweep import axis, grid_points
+from zoo.cli.sweep import axis, draw, grid_points
 from zoo.history import History, Run
 from zoo.registry import ZooError
 from zoo.sweeps import Sweep
@@ -141,6 +141,7 @@ def test_a_grid_is_read() -> None:
         (["--grid", "model.lamm=1"], "model.lam"),
         (["--grid", "model.lam"], "key=value"),
         (["--grid", "model.lam=1", "--grid", "model.lam=2"], "twice"),
+        (["--grid", "model.lam=1,2,1"], "lam=1 twice"),
         (["--grid", "model.lam=1", "--tag", "a{step}"], "{lam}"),
         (["--grid", "model.lam=1", "--address", "auto"], "--engine=ray"),
         (["--grid", "model.lam=1", "--jobs", "0"], "--jobs"),
@@ -164,6 +165,12 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / "sweep.parquet").write_bytes((find(RECIPE)).read_bytes())
     with pytest.raises((ValueError, OSError)):
         Sweep.read(tmp_path / "sweep.parquet")
+
+
+def test_a_figure_of_another_grid_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    columns = {"model.eta_z": [1.0], "replica": [0], "run": ["a"], "loss": [0.5]}
+    assert draw(Sweep("scan_and_snap", "syn_medium", ("model.eta_z",), "zoo sweep …", columns), tmp_path) == []
+    assert "figure entropy_grid is not for this grid" in capsys.readouterr().err
 
 
 def test_a_film_is_saved_as_a_gif_and_its_last_frame(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def grid_points(
         tag: of the weights, with the last words of grid keys in braces, as "syn_medium_z{eta_z}_r{ratio}".
 
     Raises:
-        ZooError: an unknown key, a key twice, an unknown word in braces.
+        ZooError: an unknown key, a key or a point twice, an unknown word in braces.
     """
     keys = [key for names, _ in axes for key in names]
     for key in keys:
@@ -173,6 +173,9 @@ def grid_points(
         spelled = ",".join(dict.fromkeys(f"{key.split('.')[-1]}={_text(value)}" for key, value in values.items()))
         name = re.sub(r"[^\w.,=+-]", "_", spelled)[:100] + "-" + digest(recipe.resolved())
         points.append(Point(name, recipe.system, recipe.tag, values, recipe.name, text, changes))
+    twice = [point.name for point, other in itertools.combinations(points, 2) if point == other]
+    if twice:
+        raise ZooError(f"--grid has the point {twice[0].rpartition('-')[0]} twice.")
     return points
 
 
@@ -190,7 +193,12 @@ def draw(table: Sweep, folder: Path) -> list[Path]:
     drawn = []
     for figure in registry.system(table.system).part("figures").FIGURES:
         if any(fnmatch(table.recipe, pattern) for pattern in figure.sweeps):
-            drawn += figures.save(figure.draw(table), folder, figure.name)
+            try:
+                drawn += figures.save(figure.draw(table), folder, figure.name)
+            except (
+                Exception
+            ) as error:  # a figure of another grid, or of one with holes: the table is there, and hours of work
+                print(f"figure {figure.name} is not for this grid ({type(error).__name__}: {error})", file=sys.stderr)
     return [path for path in drawn if path.suffix == ".png"]
 
 
