@@ -265,3 +265,17 @@ def test_killed_in_the_middle_of_a_checkpoint_it_resumes_exactly(tmp_path: Path)
 def test_a_metric_does_not_take_the_name_of_a_column() -> None:
     with pytest.raises(ValueError, match="cannot be called 'step'"):
         History().add(0, {"step": torch.ones(1)})
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_loss_knows_its_step_and_derived_metrics_join_the_row(replicas: int, tmp_path: Path) -> None:
+    class Counting(LineModule):
+        def loss(self, network: Any, batch: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
+            return super().loss(network, batch, task) | {"seen": batch["step"].double()}
+
+        def derived(self, row: Any) -> dict[str, Any]:
+            return {"root": row["loss"].sqrt()} if "loss" in row else {}
+
+    history = fit(Counting(replicas=replicas, chunk=3, log_every=10), 20, tmp_path).history
+    assert history.at("seen", 10).tolist() == [4.5] * replicas and history.at("seen", 20).tolist() == [14.5] * replicas
+    assert torch.equal(history.at("root", 20), history.at("loss", 20).sqrt())

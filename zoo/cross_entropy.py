@@ -63,10 +63,10 @@ def token_losses(
     return (-_log(likelihood)).masked_fill(targets < 0, 0)
 
 
-def with_perplexity(row: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A row of a history with `perplexity` and `val_perplexity`: exponentials of means, taken after the averaging."""
+def perplexities(row: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`perplexity` and `val_perplexity` of a history's row: exponentials of means, taken after the averaging."""
     pairs = (("loss", "perplexity"), ("val_loss", "val_perplexity"))
-    return dict(row) | {name: row[of].double().exp() for of, name in pairs if of in row}
+    return {name: row[of].double().exp() for of, name in pairs if of in row}
 
 
 def _with_bias(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,8 +40,9 @@ class ZooModule(L.LightningModule):
         loss(network, batch, task) -> {"loss": scalar, …}, averaged between two rows of the history
         update(tensors, batch, task, step) -> the new parameters, by name
 
-    It may write `learning_rate(step)`, `measure`, `evaluate(network, batch, task)` on validation batches, and `export`. Its own
-    arguments are flat JSON values, saved with `save_hyperparameters()`.
+    The batch of a loss has the datamodule's leaves and `step`, the number of the optimiser step, an int64 scalar. A subclass may
+    write `learning_rate(step)`, `measure`, `evaluate(network, batch, task)` on validation batches, `derived`, and `export`. Its
+    own arguments are flat JSON values, saved with `save_hyperparameters()`.
 
     Args:
         replicas: R, independent copies trained side by side. With one replica the step is ordinary autograd, so that
@@ -107,6 +108,10 @@ class ZooModule(L.LightningModule):
 
     def measure(self, network: Any, task: dict[str, Tensor], step: Tensor) -> dict[str, Tensor]:
         """Scalars for the history at a logged step, one replica, without gradient."""
+        return {}
+
+    def derived(self, row: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Metrics that are functions of a row's averages, such as a perplexity; they join the row."""
         return {}
 
     def export(self, network: nn.Module) -> nn.Module:
@@ -224,6 +229,8 @@ class ZooModule(L.LightningModule):
         assert self.copies is not None
         optimiser: Any = self.optimizers(use_pl_optimizer=False)
         schedule = getattr(self, "learning_rate", None)
+        numbers = torch.arange(start, start + steps, device=self.device)[:, None]
+        batches = batches | {"step": numbers.expand(steps, self.copies.count)}
         for i in range(steps):
             batch = {name: leaf[i] for name, leaf in batches.items()}
             if schedule is not None:
@@ -289,13 +296,14 @@ class ZooModule(L.LightningModule):
         now = torch.tensor(step, device=self.device)
         with torch.no_grad():
             row |= self.copies.each(lambda network, task: self.measure(network, task, now), self.task())
-        self._add(step, row)
-        return row
+        return self._add(step, row)
 
-    def _add(self, step: int, row: Mapping[str, Tensor]) -> None:
+    def _add(self, step: int, row: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        row = dict(row) | self.derived(row)
         self.history.add(step, row)
         for logger in self.loggers:
             logger.log_metrics(spread(row), step)
+        return row
 
     def _validate(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         assert self.copies is not None
@@ -314,7 +322,7 @@ class ZooModule(L.LightningModule):
         row = mean(seen)
         if self.replicas == 1 and self.trainer.world_size > 1:
             row = {name: self.trainer.strategy.reduce(value, reduce_op="mean") for name, value in row.items()}
-        self._add(self.trainer.global_step, row)
+        row = self._add(self.trainer.global_step, row)
         self.log_dict({name: value.mean() for name, value in row.items()}, logger=False, sync_dist=True)
 
     # Checkpoints and the end of a run.

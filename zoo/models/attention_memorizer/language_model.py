@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.cross_entropy import cross_entropy, token_losses, with_perplexity
+from zoo.cross_entropy import cross_entropy, perplexities, token_losses
 from zoo.models.attention_memorizer.network import AttentionOnly
 from zoo.registry import ZooError
 from zoo.training import ZooModule
@@ -106,8 +106,8 @@ class LanguageModel(ZooModule):
         exact = torch.tensor(list(self._references.values()), dtype=torch.float64, device=step.device).exp()
         return {f"{name}_perplexity": value for name, value in zip(self._references, exact, strict=True)}
 
-    def _add(self, step: int, row: Mapping[str, Tensor]) -> None:
-        super()._add(step, with_perplexity(row))
+    def derived(self, row: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return perplexities(row)
 
     def learning_rate(self, step: int) -> float:
         p: Any = self.hparams

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from datamodules.corpus import Vocabulary
 from datamodules.stream import generator
-from zoo.cross_entropy import cross_entropy, with_perplexity
+from zoo.cross_entropy import cross_entropy, perplexities
 from zoo.models.scan_and_snap.text_network import Drop, PostNormEncoder, attention_entropy, held_out
 from zoo.registry import ZooError
 from zoo.training import ZooModule
@@ -78,12 +78,6 @@ class EncoderText(ZooModule):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         self._probe = next(iter(data.val_dataloader()))["tokens"].to(self.device)
 
-    def _advance_by_gradient(self, batches: dict[str, Tensor], start: int, steps: int) -> None:
-        # A batch that knows its step makes the dropout masks a pure function of it.
-        number = torch.arange(start, start + steps)[:, None]
-        super()._advance_by_gradient(batches | {"step": number}, start, steps)
-
-    @torch.compiler.disable  # a generator cannot be compiled
     def _drop(self, step: Tensor) -> Drop:
         rate: float = self.hparams["dropout"]
         if not rate:
@@ -113,8 +107,8 @@ class EncoderText(ZooModule):
     def measure(self, network: Any, task: dict[str, Tensor], step: Tensor) -> dict[str, Tensor]:
         return {"entropy": attention_entropy(network.attention(self._probe)).mean()}
 
-    def _add(self, step: int, row: Mapping[str, Tensor]) -> None:
-        super()._add(step, with_perplexity(row))
+    def derived(self, row: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return perplexities(row)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         p: Any = self.hparams
