@@ -19,6 +19,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 import datamodules
 from datamodules.stream import StreamData
 from zoo import registry
+from zoo.monitors import SharpnessMonitor
 from zoo.registry import ZooError, nearest
 from zoo.training import ZooModule
 
@@ -81,7 +82,31 @@ class Recipe:
         return parts
 
     def trainer_options(self) -> dict[str, Any]:
-        return dict(self.given["trainer"])
+        """Arguments of Lightning's Trainer, with its callbacks as objects."""
+        return dict(self.given["trainer"]) | {"callbacks": [self._callback(one) for one in self._callbacks()]}
+
+    def _callbacks(self) -> list[dict[str, Any]]:
+        listed = self.given["trainer"].get("callbacks") or []
+        listed = listed if isinstance(listed, list) else [listed]
+        return [{"class_path": one} if isinstance(one, str) else one for one in listed]
+
+    def _callback(self, given: dict[str, Any]) -> L.Callback:
+        """A callback from its class (a short name of ours, or any dotted one) and its arguments.
+
+        Raises:
+            ZooError: no such class; an argument that it does not have or refuses.
+        """
+        name = given.get("class_path")
+        known = {cls.__name__: cls for cls in (SharpnessMonitor,)}
+        try:
+            module, _, cls = str(name).rpartition(".")
+            made = getattr(importlib.import_module(module), cls) if module else known[cls]
+        except (ImportError, AttributeError, KeyError):
+            raise ZooError(f"trainer.callbacks: there is no {name!r}{nearest(str(name), known)}") from None
+        try:
+            return made(**(given.get("init_args") or {}))
+        except (TypeError, ValueError) as error:
+            raise ZooError(f"trainer.callbacks, {name}: {one_line(error)}.") from None
 
     def objects(self) -> tuple[ZooModule, StreamData]:
         """The module and the data of the recipe.
@@ -95,8 +120,9 @@ class Recipe:
         parser.add_class_arguments(data, "data")
         parser.add_class_arguments(L.Trainer, "trainer")
         values = {section: self.given[section].get("init_args", {}) | self._seed() for section in ("model", "data")}
+        trainer = {key: value for key, value in self.given["trainer"].items() if key != "callbacks"}
         try:
-            checked = parser.parse_object(values | {"trainer": self.given["trainer"]})
+            checked = parser.parse_object(values | {"trainer": trainer})
             arguments = checked.clone()
             return module(**vars(arguments.model)), data(**vars(arguments.data))
         except (ArgumentError, TypeError) as error:
@@ -259,6 +285,10 @@ def _flat(given: Mapping[str, Any]) -> list[str]:
         else:
             keys.append(section)
     return keys
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
 
 
 def one_sentence(message: str) -> str:

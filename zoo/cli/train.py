@@ -106,10 +106,10 @@ def execute(
     keep_big_buffers()
     quiet_lightning()
     module, data = recipe.objects()
+    trainer_options = recipe.trainer_options()
     leads = getattr(rank_zero_only, "rank", 0) in (0, None)
     handler = start_directory(path, recipe) if leads else logging.NullHandler()
     stop = StopOnSignal()
-    trainer_options = recipe.trainer_options()
     given = trainer_options.pop("callbacks", None) or []
     steps = trainer_options.get("max_steps", -1)
     saving = Checkpoints(path / "checkpoints", every or (max(1, steps // 10) if steps > 0 else data.steps_per_epoch))
@@ -124,7 +124,8 @@ def execute(
             | trainer_options
             | {
                 "logger": logger or False,
-                "callbacks": [saving, stop, StepProgress(), *given],
+                # the user's first, so that a checkpoint holds what they add to the history of its step
+                "callbacks": [*given, saving, stop, StepProgress()],
                 "enable_checkpointing": False,
                 "enable_progress_bar": True,
                 "enable_model_summary": False,
