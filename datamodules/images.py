@@ -1,0 +1,131 @@
+"""MNIST, Fashion-MNIST and CIFAR-10 held in memory as bytes.
+
+Shapes: k steps, b batch, (c, y, x) one image.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from datamodules.corpus import Held
+from datamodules.image_files import JPEG, LICENCES, Split, read
+from datamodules.stream import Batch, StreamData, cuts, generator
+from zoo.registry import ZooError
+
+
+class ImageData(StreamData):
+    """Batches of images, {"images": (b, c, y, x) uint8, "targets": (b,)}; validation on the test set.
+
+    Every epoch goes once through the training set in a random order of its own, but for the last images that fill no batch.
+    Replicas see the same batches, so that they differ by their networks alone; ranks share the images of an epoch.
+
+    Args:
+        root: folder with the data, in the format of the official files or as torchvision leaves them. None means
+            `$ZOO_DATA/<name>`.
+        name: "mnist", "fashion-mnist" or "cifar-10".
+        batch_size: b.
+        samples: how many training images, drawn once and the same in every run; None for all.
+        cache: folder for unpacked JPEG; None means ~/.cache/theorem-zoo.
+        seed: of the order of the images.
+        steps_per_epoch: optimiser steps between validations; None for one pass over the training images.
+
+    Raises:
+        ZooError: no data, damaged data, or fewer images than one batch.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        name: Literal["mnist", "fashion-mnist", "cifar-10"] = "mnist",
+        batch_size: int = 128,
+        samples: int | None = None,
+        cache: str | None = None,
+        seed: int = 0,
+        steps_per_epoch: int | None = None,
+    ):
+        super().__init__(seed=seed, steps_per_epoch=steps_per_epoch or 1)
+        if name not in LICENCES:
+            raise ZooError(f"name must be one of {', '.join(LICENCES)}, got {name!r}.")
+        if batch_size < 1 or (samples is not None and samples < 1):
+            raise ZooError(f"batch_size and samples must be at least 1, got {batch_size} and {samples}.")
+        self.dataset, self.batch_size, self.samples = name, batch_size, samples
+        self.root = Path(root) if root is not None else None
+        self.cache = Path(cache).expanduser() if cache is not None else None
+        self._full_epochs = steps_per_epoch is None
+        self._orders: dict[int, tuple[int, Tensor]] = {}
+
+    @functools.cached_property
+    def train(self) -> Split:
+        """The training images, read on first use."""
+        whole = read(self.dataset, "train", self.root, self.cache)
+        if self.samples is None:
+            return whole
+        kept = torch.randperm(len(whole.labels), generator=generator("ImageData", "samples"))[: self.samples]
+        return Split(whole.images[kept], whole.labels[kept], whole.hashes)
+
+    @functools.cached_property
+    def test(self) -> Split:
+        """The test images, read on first use."""
+        return read(self.dataset, "test", self.root, self.cache)
+
+    def _per_epoch(self, world: int) -> int:
+        count = len(self.train.labels) // (self.batch_size * world)
+        if count == 0:
+            raise ZooError(
+                f"{self.dataset} has {len(self.train.labels)} training images here, fewer than one batch of "
+                f"{self.batch_size * world}."
+            )
+        return count
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit" and self._full_epochs:
+            self.steps_per_epoch = self._per_epoch(self.trainer.world_size if self.trainer is not None else 1)
+
+    def task(self, replica: int) -> Batch:
+        """{"shape": (3,) the numbers c, y, x, "classes": ()}."""
+        return {"shape": torch.tensor(self.train.images.shape[1:]), "classes": torch.tensor(10)}
+
+    def batches(self, replica: int, start: int, stop: int, rank: int, world: int) -> Batch:
+        per_epoch, rows, pieces = self._per_epoch(world), self.batch_size * world, []
+        for first, last in cuts(start, stop, per_epoch):
+            steps = torch.arange(first % per_epoch, first % per_epoch + last - first)[:, None]
+            own = rank * self.batch_size + torch.arange(self.batch_size)
+            pieces.append(self._order(first // per_epoch)[steps * rows + own])
+        chosen = torch.cat(pieces)
+        images = self.train.images.index_select(0, chosen.flatten()).unflatten(0, chosen.shape)
+        return {"images": images, "targets": self.train.labels[chosen]}
+
+    def stacked(self, replicas: Any, start: int, stop: int, rank: int, world: int) -> Batch:
+        """One batch a step for all replicas, seen as (steps, r, ...) without a copy."""
+        one = self.batches(0, start, stop, rank, world)
+        return {name: leaf.unsqueeze(1).expand(-1, len(replicas), *leaf.shape[1:]) for name, leaf in one.items()}
+
+    def _order(self, epoch: int) -> Tensor:
+        slot = epoch % 2  # a chunk can touch two epochs
+        if slot not in self._orders or self._orders[slot][0] != epoch:
+            key = generator("ImageData", self.seed, "train", epoch)
+            self._orders[slot] = epoch, torch.randperm(len(self.train.labels), generator=key)
+        return self._orders[slot][1]
+
+    def provenance(self) -> dict[str, Any]:
+        copy = " (JPEG copy)" if any(name.startswith(JPEG) for name in self.train.hashes) else ""
+        return {
+            "name": f"{self.dataset}{copy}",
+            "licence": LICENCES[self.dataset],
+            "hashes": self.train.hashes | self.test.hashes,
+            "samples": len(self.train.labels),
+            "seed": self.seed,
+        }
+
+    def val_dataloader(self) -> Held:
+        """The test set in its order, each image once, in batches of 500."""
+        trainer: Any = self.trainer
+        rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+        pieces = zip(self.test.images.split(500), self.test.labels.split(500), strict=True)
+        return Held([{"images": images, "targets": labels} for images, labels in pieces], rank, world)
