@@ -59,7 +59,7 @@ class SharpnessMonitor(Callback):
     """Adds "sharpness" to the history, and to W&B, of any module with a loss.
 
     It is the largest Hessian eigenvalue of the mean loss over the first `batches` training batches, the same ones at every
-    measurement, without dropout. In a recipe:
+    measurement, dropout layers switched off. In a recipe:
 
         trainer:
           callbacks:
@@ -108,7 +108,9 @@ class SharpnessMonitor(Callback):
             data: Any = trainer.datamodule  # type: ignore[attr-defined]
             shared = module.replicas == 1
             rank, world = (trainer.global_rank, trainer.world_size) if shared else (0, 1)
-            batches = data.stacked(module.replica_ids, 0, self.batches, rank, world)
+            ids = module.replica_ids
+            batches = data.stacked(ids, 0, self.batches, rank, world)
+            batches["step"] = torch.arange(self.batches)[:, None].expand(-1, len(ids))  # as a loss is given
             self._data = {name: leaf.to(module.device) for name, leaf in batches.items()}
         losses, parameters = training_losses(module, self._data)
         was_training = module.training
