@@ -31,6 +31,7 @@ LICENCES = {
 }
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 JPEG = "cifar-10-jpeg.tar.xz"
+SYSTEM = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package dataset-fashion-mnist puts its files
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,21 @@ class Split:
 
 
 def read(name: str, split: str, root: Path | None = None, cache: Path | None = None) -> Split:
-    """A split ("train" or "test") of a data set from `root`, or from `$ZOO_DATA/<name>` (CIFAR-10: or `cifar-10-jpeg`).
+    """A split ("train" or "test") of a data set from `root`, or from `$ZOO_DATA/<name>`.
+
+    CIFAR-10 is also looked for in `$ZOO_DATA/cifar-10-jpeg`, Fashion-MNIST where Debian's package of it is installed.
 
     Raises:
         ZooError: the data are not there, or damaged: one sentence.
     """
     home = os.environ.get("ZOO_DATA")
-    if root is None and home:
-        usual = [Path(home) / name, *([Path(home) / "cifar-10-jpeg"] if name == "cifar-10" else [])]
-        root = next((folder for folder in usual if folder.is_dir()), usual[0])
+    if root is None:
+        usual = [Path(home) / name] if home else []
+        if home and name == "cifar-10":
+            usual.append(Path(home) / "cifar-10-jpeg")
+        if name == "fashion-mnist" and SYSTEM.is_dir():
+            usual.append(SYSTEM)
+        root = next((folder for folder in usual if folder.is_dir()), usual[0] if usual else None)
     if root is None or not root.is_dir():
         missing = f"{root} is not a folder" if root is not None else f"There is no folder to read {name} from"
         raise ZooError(f"{missing}: {hint(name)}.")
@@ -168,7 +175,8 @@ def hint(name: str) -> str:
         command = "torchvision.datasets.CIFAR10('FOLDER', download=True)"
     else:
         command = f"torchvision.datasets.{TORCHVISION[name]}('FOLDER', download=True)"
+    package = "`apt install dataset-fashion-mnist` or " if name == "fashion-mnist" else ""
     return (
         f"give the folder as --data.root or put it at $ZOO_DATA/{name}; with a network "
-        f'`python -c "import torchvision; {command}"` fetches it once'
+        f'{package}`python -c "import torchvision; {command}"` fetches it once'
     )

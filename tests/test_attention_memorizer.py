@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from fitting import fit
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -15,6 +16,7 @@ from datamodules.lookup_table import DirichletData, LookupTableData
 from zoo.models.attention_memorizer import theory
 from zoo.models.attention_memorizer.claims import CLAIMS
 from zoo.models.attention_memorizer.constructions import memoriser
+from zoo.models.attention_memorizer.module import Memorizer
 from zoo.models.attention_memorizer.network import AttentionOnly, ResidualMLP, SequenceEncoder, SharedCompression
 from zoo.replicas import Replicas
 
@@ -414,28 +416,10 @@ def test_dirichlet_data():
 # Training.
 
 
-def fit(steps: int, data, **options):
-    from lightning.pytorch import Trainer
-
-    from zoo.models.attention_memorizer.module import Memorizer
-
-    module = Memorizer(**options)
-    trainer = Trainer(
-        max_steps=steps,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(module, data)
-    return module
-
-
 def test_memorizer_learns_a_small_table_and_its_schedule_is_per_epoch():
     data = LookupTableData(vocabulary=8, batch_size=32, batches_per_epoch=10)
     options = {"vocabulary": 8, "dim": 8, "heads": 4, "head_dim": 8, "steps_per_epoch": 10, "epochs": 20}
-    module = fit(200, data, replicas=2, log_every=50, **options)
+    module = fit(Memorizer(replicas=2, log_every=50, **options), data, 200)
     assert module.history.last("accuracy").min() > 0.9
     assert module.history["recall"].shape == (5, 2)
     assert [module.learning_rate(step) for step in (0, 9, 10)] == pytest.approx([0.01, 0.01, 0.01 - 0.0095 / 20])
@@ -446,7 +430,7 @@ def test_memorizer_learns_a_small_table_and_its_schedule_is_per_epoch():
 def test_memorizer_lowers_the_divergence_from_laws(network: str):
     data = DirichletData(vocabulary=6, context=2, sequences=20)
     options = {"vocabulary": 6, "dim": 3, "heads": 4, "head_dim": 3, "steps_per_epoch": 50, "epochs": 2}
-    module = fit(100, data, network=network, replicas=2, log_every=25, **options)
+    module = fit(Memorizer(network=network, replicas=2, log_every=25, **options), data, 100)
     loss = module.history["loss"][1:]
     assert (loss[-1] < loss[0]).all()
     for laws, last in zip(module.task()["laws"], loss[-1], strict=True):
@@ -454,14 +438,16 @@ def test_memorizer_lowers_the_divergence_from_laws(network: str):
 
 
 def test_wrong_recipes_are_told():
-    from zoo.models.attention_memorizer.module import Memorizer
-
     with pytest.raises(ValueError, match="network must be one of"):
         Memorizer(network="mpl")
     with pytest.raises(ValueError, match=r"model\.vocabulary is 50, the data have 8 tokens"):
-        fit(1, LookupTableData(vocabulary=8, batch_size=4, batches_per_epoch=2))
+        fit(Memorizer(), LookupTableData(vocabulary=8, batch_size=4, batches_per_epoch=2), 1)
     with pytest.raises(ValueError, match="needs laws"):
-        fit(1, LookupTableData(vocabulary=8, batch_size=4, batches_per_epoch=2), network="encoder", vocabulary=8)
+        fit(
+            Memorizer(network="encoder", vocabulary=8),
+            LookupTableData(vocabulary=8, batch_size=4, batches_per_epoch=2),
+            1,
+        )
 
 
 # Claims.

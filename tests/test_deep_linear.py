@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-import lightning.pytorch as L
 import pytest
 import torch
+from fitting import fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
@@ -59,20 +59,6 @@ class Flat:
 
     def hessian(self):
         return jacrev(grad(self.risk))(self.at)
-
-
-def fit(module, data, steps: int):
-    trainer = L.Trainer(
-        max_steps=steps,
-        max_epochs=-1,
-        logger=False,
-        accelerator="cpu",
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(module, data)
-    return module.result()
 
 
 # The network.
@@ -330,7 +316,7 @@ def test_bad_arguments_are_told():
 def test_a_step_of_descent_and_all_that_is_measured(kind):
     data = LinearRegressionData(dim=3, n=9, scales=[0.4, 0.8], samples=True)
     module = GradientDescent(depth=4, kind=kind, lr=[0.05, 0.1], replicas=4, log_every=1)
-    networks, task, history = fit(module, data, 1)
+    networks, task, history = fit(module, data, 1).result()
     assert history.last("scale").tolist() == [0.4, 0.8, 0.4, 0.8]
     assert history.last("lr").tolist() == [0.05, 0.05, 0.1, 0.1]
     for r in range(4):
@@ -361,16 +347,17 @@ def generator_of(module, replica):
 
 def test_residual_networks_share_q_unless_it_is_redrawn():
     for redraw in (False, True):
-        networks, _, _ = fit(
-            GradientDescent(depth=3, kind="residual", redraw=redraw, replicas=3), LinearRegressionData(), 1
-        )
+        module = GradientDescent(depth=3, kind="residual", redraw=redraw, replicas=3)
+        networks, _, _ = fit(module, LinearRegressionData(), 1).result()
         q = networks.network.last
         assert torch.equal(q[0], q[1]) is not redraw and torch.allclose(q.norm(dim=1), torch.ones(3, dtype=DOUBLE))
 
 
 def test_descent_ends_at_the_rank_one_minimum_and_below_the_edge():
     data = LinearRegressionData(design="paper", scales=[0.05, 0.5])
-    networks, task, history = fit(GradientDescent(depth=3, lr=[0.05, 0.3], replicas=8, log_every=400), data, 1200)
+    networks, task, history = fit(
+        GradientDescent(depth=3, lr=[0.05, 0.3], replicas=8, log_every=400), data, 1200
+    ).result()
     S, w = task["S"][0], task["w_star"][0]
     small = (history.last("scale") == 0.05) & (history.last("lr") == 0.05)
     assert torch.allclose(history.last("sharpness")[small], theory.chain_sharpness(S, w, 3), rtol=1e-3)
@@ -385,8 +372,8 @@ def test_descent_ends_at_the_rank_one_minimum_and_below_the_edge():
 
 
 def test_a_diverged_replica_is_reported_and_leaves_the_others_alone():
-    alone = fit(GradientDescent(depth=4, replicas=1, lr=0.05), LinearRegressionData(scales=[0.3]), 40)
-    pair = fit(GradientDescent(depth=4, replicas=2, lr=0.05), LinearRegressionData(scales=[0.3, 3.0]), 40)
+    alone = fit(GradientDescent(depth=4, replicas=1, lr=0.05), LinearRegressionData(scales=[0.3]), 40).result()
+    pair = fit(GradientDescent(depth=4, replicas=2, lr=0.05), LinearRegressionData(scales=[0.3, 3.0]), 40).result()
     assert pair[2].last("diverged").tolist() == [0, 1]
     assert pair[2]["sharpness"][-1, 1].isnan() and pair[2]["sharpness"][-1, 0].isfinite()
     assert torch.allclose(pair[0].tensors()["layers"][0], alone[0].tensors()["layers"][0], atol=1e-13)
@@ -395,7 +382,7 @@ def test_a_diverged_replica_is_reported_and_leaves_the_others_alone():
 def test_the_module_of_the_flow_follows_the_flow():
     data = LinearRegressionData(design="paper", scales=[0.3, 0.5])
     module = GradientFlow(depth=4, lr=0.01, replicas=2, log_every=20)
-    networks, task, history = fit(module, data, 200)
+    networks, task, history = fit(module, data, 200).result()
     nets = [module.build(generator_of(module, r), data.task(r)).double() for r in range(2)]
     start = [torch.stack([getattr(n, name).detach() for n in nets]) for name in ("layers", "last")]
     ends = theory.gradient_flow(*start, task["S"][0], task["w_star"][0], 2.0, True)
@@ -406,7 +393,7 @@ def test_the_module_of_the_flow_follows_the_flow():
 def test_gelu_networks_train_on_their_samples():
     data = LinearRegressionData(n=12, dim=3, noise=0.0, samples=True)
     module = GradientDescent(depth=3, activation="gelu", lr=0.05, replicas=2, log_every=1)
-    networks, task, history = fit(module, data, 2)
+    networks, task, history = fit(module, data, 2).result()
     network = module.build(generator_of(module, 1), data.task(1)).double()
     X, y = task["X"][1], task["y"][1]
     for step in range(3):

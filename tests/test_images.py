@@ -91,8 +91,11 @@ def test_the_usual_folders_are_found(tmp_path, monkeypatch):
     write_cifar(tmp_path / "cifar-10-jpeg")
     assert len(ImageData().train.labels) == 50
     assert len(ImageData(name="cifar-10", cache=str(tmp_path / "cache")).test.labels) == 20
-    with pytest.raises(ZooError, match="fashion-mnist is not a folder"):
+    monkeypatch.setattr(image_files, "SYSTEM", tmp_path / "share")
+    with pytest.raises(ZooError, match="fashion-mnist is not a folder.*apt install dataset-fashion-mnist"):
         read("fashion-mnist", "test")
+    write_mnist(tmp_path / "share")
+    assert len(read("fashion-mnist", "test").labels) == 12
 
 
 def test_absent_and_damaged_data_get_one_sentence(tmp_path, monkeypatch):

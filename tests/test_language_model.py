@@ -11,12 +11,12 @@ import lightning.pytorch as L
 import pytest
 import torch
 import torch.nn.functional as F
+from fitting import fit
 from torch import Tensor
 
 from datamodules.context_laws import ContextLawsData
 from datamodules.corpus import Vocabulary
 from datamodules.markov_text import MarkovTextData
-from datamodules.stream import StreamData
 from datamodules.wikitext import WikiTextData
 from zoo.claims import Skip
 from zoo.cross_entropy import cross_entropy, token_losses
@@ -29,26 +29,8 @@ from zoo.models.attention_memorizer.network import AttentionOnly
 from zoo.models.attention_memorizer.theory import Encoder, divergence
 from zoo.registry import ZooError
 from zoo.replicas import Replicas
-from zoo.training import Checkpoints, ZooModule, checkpoints
+from zoo.training import ZooModule
 from zoo.weights import Record, Weight
-
-
-def fit(module: ZooModule, data: StreamData, steps: int, folder: Path) -> ZooModule:
-    found = checkpoints(folder)
-    trainer = L.Trainer(
-        accelerator="cpu",
-        max_steps=steps,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        default_root_dir=folder,
-        callbacks=[Checkpoints(folder, 10**9)],
-    )
-    trainer.fit(module, data, ckpt_path=found[-1] if found else None, weights_only=True)
-    assert trainer.global_step == steps
-    return module
 
 
 def weight(tag: str, module: ZooModule) -> Weight:

@@ -7,10 +7,10 @@ import os
 import subprocess
 import sys
 
-import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch
+from fitting import fit
 from scipy import integrate, stats
 from test_images import write_cifar, write_mnist
 
@@ -43,21 +43,6 @@ DOUBLE = torch.float64
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def fit(module, data, steps: int):
-    trainer = L.Trainer(
-        max_steps=steps,
-        max_epochs=-1,
-        logger=False,
-        accelerator="cpu",
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
-    trainer.fit(module, data)
-    return module.result()
 
 
 def net(**changes) -> ScaledResNet:
@@ -281,12 +266,12 @@ def digits(tmp_path) -> ImageData:
 
 def test_the_grid_is_trained_as_its_cells_alone(digits):
     options = {"width": 6, "depth": 8, "bias": True, "log_every": 4, "dtype": "float64", "lr": 1e-2}
-    together, task, history = fit(RegularityGrid(betas=[0.3, 1.0], hursts=[0.2, 0.8], **options), digits, 8)
+    together, task, history = fit(RegularityGrid(betas=[0.3, 1.0], hursts=[0.2, 0.8], **options), digits, 8).result()
     assert together.count == 4
     assert task["beta"].tolist() == pytest.approx([0.3, 0.3, 1.0, 1.0])
     assert task["hurst"].tolist() == pytest.approx([0.2, 0.8, 0.2, 0.8])
     assert [one.beta.item() for one in together] == pytest.approx([0.3, 0.3, 1.0, 1.0])
-    alone, _, one = fit(ScaledTraining(beta=0.3, process="fractional", hurst=0.2, **options), digits, 8)
+    alone, _, one = fit(ScaledTraining(beta=0.3, process="fractional", hurst=0.2, **options), digits, 8).result()
     for name, tensor in alone.tensors().items():
         assert torch.allclose(tensor[0], together.tensors()[name][0], atol=1e-9), name
     assert torch.allclose(one["val_accuracy"][-1, 0], history["val_accuracy"][-1, 0])
@@ -296,11 +281,11 @@ def test_the_grid_is_trained_as_its_cells_alone(digits):
 @pytest.mark.parametrize("memory", ["autograd", "checkpoint", "invert"])
 def test_one_network_trains_with_every_memory(digits, memory):
     options = {"width": 6, "depth": 12, "beta": 1.0, "log_every": 10, "dtype": "float64", "lr": 1e-2}
-    networks, task, history = fit(ScaledTraining(memory=memory, **options), digits, 40)
+    networks, task, history = fit(ScaledTraining(memory=memory, **options), digits, 40).result()
     assert history.last("loss")[0] < history.at("loss", 10)[0]
     assert task["start"].shape == (1, 12)
     assert {"largest_jump", "mean_jump", "variation", "val_loss", "val_accuracy"} <= set(history.metrics)
-    reference, _, _ = fit(ScaledTraining(memory="autograd", **options), digits, 40)
+    reference, _, _ = fit(ScaledTraining(memory="autograd", **options), digits, 40).result()
     for name, tensor in networks.tensors().items():
         assert torch.allclose(tensor, reference.tensors()[name], atol=1e-6)
 
@@ -321,7 +306,7 @@ def test_convolutions_train(tmp_path):
     write_cifar(tmp_path)
     data = ImageData(root=str(tmp_path), name="cifar-10", batch_size=10, cache=str(tmp_path / "cache"))
     module = ScaledConvTraining(blocks=1, width=4, log_every=10, lr=1e-2, memory="checkpoint")
-    _, _, history = fit(module, data, 30)
+    _, _, history = fit(module, data, 30).result()
     assert history.last("loss")[0] < history.at("loss", 10)[0]
 
 

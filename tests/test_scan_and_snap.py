@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch
+from fitting import fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, optimize, stats
@@ -23,20 +23,6 @@ DOUBLE = torch.float64
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def fit(module, data, steps: int):
-    trainer = L.Trainer(
-        max_steps=steps,
-        max_epochs=-1,
-        logger=False,
-        accelerator="cpu",
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(module, data)
-    return module.result()
 
 
 # The network.
@@ -433,7 +419,7 @@ def small(sampler: str = "counts", **options) -> SequenceClassesData:
 def test_both_matrices_step_with_their_own_step_size(start):
     module = ScanAndSnap(eta_z=0.3, ratio=4.0, momentum=0.0, start=start, replicas=3, dtype="float64", seed=5)
     data = small()
-    networks, task, history = fit(module, data, 2)
+    networks, task, history = fit(module, data, 2).result()
     for r in range(3):
         network = OneLayerTransformer(vocabulary=data.vocabulary)
         module_start = module.build(generator(), data.task(r))
@@ -461,13 +447,14 @@ def test_both_matrices_step_with_their_own_step_size(start):
 
 
 def test_tokens_and_counts_train_the_same_network():
-    runs = [fit(ScanAndSnap(replicas=2, dtype="float64"), small(sampler), 8) for sampler in ("counts", "tokens")]
+    modules = (fit(ScanAndSnap(replicas=2, dtype="float64"), small(sampler), 8) for sampler in ("counts", "tokens"))
+    runs = [module.result() for module in modules]
     for name, tensor in runs[0][0].tensors().items():
         assert torch.allclose(tensor, runs[1][0].tensors()[name], atol=1e-12)
 
 
 def test_one_replica_trains_as_it_does_among_others():
-    alone, together = (fit(ScanAndSnap(replicas=r, dtype="float64"), small(), 5) for r in (1, 3))
+    alone, together = (fit(ScanAndSnap(replicas=r, dtype="float64"), small(), 5).result() for r in (1, 3))
     for name, tensor in alone[0].tensors().items():
         assert torch.allclose(tensor[0], together[0].tensors()[name][0], atol=1e-13)
 
@@ -475,7 +462,7 @@ def test_one_replica_trains_as_it_does_among_others():
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_training_scans(optimizer):
     eta_z = 1.0 if optimizer == "sgd" else 0.5
-    _, _, history = fit(ScanAndSnap(eta_z=eta_z, optimizer=optimizer, replicas=2), small(), 60)
+    _, _, history = fit(ScanAndSnap(eta_z=eta_z, optimizer=optimizer, replicas=2), small(), 60).result()
     assert (history.last("loss") < 0.02).all() and (history.last("accuracy") == 1).all()
     assert (history.last("common_mass") < history.at("common_mass", 0) - 0.1).all()
 
@@ -484,7 +471,7 @@ def test_the_module_runs_the_reduced_flow():
     data = SequenceClassesData(
         num_last=2, num_next_per_last=3, num_common=1, vocabulary=150, sampler="population", common_weight=2.0
     )
-    networks, task, history = fit(ReducedFlow(eta_z=0.7, eta_y=2.0, dt=0.5, log_every=20), data, 200)
+    networks, task, history = fit(ReducedFlow(eta_z=0.7, eta_y=2.0, dt=0.5, log_every=20), data, 200).result()
     P, psi = task["P"][0], task["psi"][0]
     flow = theory.reduced_flow(P, psi, 2.0, 0.7, 100.0, vocabulary=150, steps=200)
     network = networks.one(0)

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fitting import fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -28,7 +28,6 @@ from zoo.models.scan_and_snap.text_network import PostNormEncoder, attention_ent
 from zoo.registry import ZooError
 from zoo.replicas import Replicas
 from zoo.sweeps import Sweep
-from zoo.training import Checkpoints, checkpoints
 from zoo.weights import Record, Weight
 
 
@@ -274,23 +273,6 @@ def test_an_epoch_of_streams_is_one_pass_by_default(folder: Path) -> None:
 
 def model(**options: Any) -> EncoderText:
     return EncoderText(**({"dim": 8, "hidden": 12, "lr": 1.0, "log_every": 10, "chunk": 7} | options))
-
-
-def fit(module: EncoderText, data: WikiTextData, steps: int, folder: Path) -> EncoderText:
-    found = checkpoints(folder)
-    trainer = L.Trainer(
-        accelerator="cpu",
-        max_steps=steps,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        default_root_dir=folder,
-        callbacks=[Checkpoints(folder, 10**9)],
-    )
-    trainer.fit(module, data, ckpt_path=found[-1] if found else None, weights_only=True)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,11 @@ theorem's constants, the authors' staircase loop, starts, and the learnable enco
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import Any
 
-import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch
+from fitting import fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, optimize, special
@@ -31,7 +29,6 @@ from zoo.models.self_attention_dynamics import claims, theory
 from zoo.models.self_attention_dynamics.module import ClusterDenoising, ParticleDynamics, Staircase
 from zoo.models.self_attention_dynamics.network import FlowEncoder, ParticleFlow
 from zoo.models.self_attention_dynamics.theory import Containment
-from zoo.training import ZooModule
 
 BOTH = pytest.mark.parametrize("dynamics", theory.DYNAMICS)
 
@@ -42,20 +39,6 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def sphere(*shape: int, seed: int = 0) -> Tensor:
     return theory.normalise(torch.randn(*shape, generator=generator(seed), dtype=torch.float64))
-
-
-def fit(module: ZooModule, data: Any, steps: int, folder: Path) -> ZooModule:
-    trainer = L.Trainer(
-        accelerator="cpu",
-        max_steps=steps,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-    )
-    trainer.fit(module, data)
-    return module
 
 
 # The flow.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import lightning.pytorch as L
 import pytest
 import torch
+from fitting import fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch.loggers.logger import Logger
@@ -209,21 +209,6 @@ class Captured(Logger):
         self.rows.append((step, metrics))
 
 
-def fit(module, data, steps, *callbacks, logger=False):
-    trainer = L.Trainer(
-        max_steps=steps,
-        max_epochs=-1,
-        logger=logger,
-        accelerator="cpu",
-        callbacks=list(callbacks),
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(module, data)
-    return module.history
-
-
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_the_monitor_measures_the_loss_of_the_first_batches(replicas):
     def module():
@@ -231,7 +216,7 @@ def test_the_monitor_measures_the_loss_of_the_first_batches(replicas):
 
     data = LineData()
     logger = Captured()
-    history = fit(module(), data, 40, SharpnessMonitor(every=20, batches=3), logger=logger)
+    history = fit(module(), data, 40, callbacks=[SharpnessMonitor(every=20, batches=3)], logger=logger).history
     measured = history["sharpness"]
     assert history.steps.tolist() == [0, 10, 20, 30, 40]
     assert measured.isnan().all(1).tolist() == [False, True, False, True, False]
@@ -241,7 +226,7 @@ def test_the_monitor_measures_the_loss_of_the_first_batches(replicas):
     assert torch.allclose(measured[0], exact, rtol=1e-4) and torch.allclose(measured[4], exact, rtol=1e-4)
     told = {step: row["sharpness"] for step, row in logger.rows if "sharpness" in row}
     assert told == pytest.approx({step: history.at("sharpness", step).mean().item() for step in (0, 20, 40)})
-    without = fit(module(), LineData(), 40)
+    without = fit(module(), LineData(), 40).history
     assert torch.equal(without["loss"].nan_to_num(), history["loss"].nan_to_num()), "measuring changes no training"
 
 
@@ -254,9 +239,9 @@ def test_what_the_monitor_refuses():
         with pytest.raises(ValueError, match=says):
             SharpnessMonitor(**options)
     with pytest.raises(ValueError, match="no multiple of log_every=10"):
-        fit(LineModule(log_every=10), LineData(), 10, SharpnessMonitor(every=15))
+        fit(LineModule(log_every=10), LineData(), 10, callbacks=[SharpnessMonitor(every=15)])
     with pytest.raises(ValueError, match="LineLaw trains by an update law"):
-        fit(LineLaw(log_every=10), LineData(), 10, SharpnessMonitor(every=10))
+        fit(LineLaw(log_every=10), LineData(), 10, callbacks=[SharpnessMonitor(every=10)])
 
 
 def run_with(tmp_path: Path, callbacks: str, *more: str) -> int:

@@ -13,32 +13,15 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
+from fitting import fit
 from toy import Line, LineData, LineLaw, LineModule
 
-from datamodules.stream import StreamData, cuts, generator
+from datamodules.stream import cuts, generator
 from zoo.history import History, NotMeasured
 from zoo.replicas import Replicas
-from zoo.training import Checkpoints, ZooModule, checkpoints, spread
+from zoo.training import ZooModule, checkpoints, spread
 
 MODULES = [LineModule, LineLaw]
-
-
-def fit(module: ZooModule, steps: int, folder: Path, data: StreamData | None = None, **options: Any) -> ZooModule:
-    found = checkpoints(folder)
-    trainer = L.Trainer(
-        accelerator="cpu",
-        max_steps=steps,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-        callbacks=[Checkpoints(folder, 10**9)],
-        **options,
-    )
-    trainer.fit(module, data or LineData(), ckpt_path=found[-1] if found else None, weights_only=True)
-    assert trainer.global_step == steps
-    return module
 
 
 def same(a: ZooModule, b: ZooModule) -> bool:
@@ -53,25 +36,26 @@ def same(a: ZooModule, b: ZooModule) -> bool:
 @pytest.mark.parametrize("cls", MODULES)
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_resume_is_bit_exact(cls: type[ZooModule], replicas: int, tmp_path: Path) -> None:
-    whole = fit(cls(replicas=replicas), 300, tmp_path / "whole")
-    fit(cls(replicas=replicas), 130, tmp_path / "parts")  # stops inside an epoch, a block and a logged window
-    parts = fit(cls(replicas=replicas), 300, tmp_path / "parts")
+    whole = fit(cls(replicas=replicas), LineData(), 300, tmp_path / "whole")
+    fit(
+        cls(replicas=replicas), LineData(), 130, tmp_path / "parts"
+    )  # stops inside an epoch, a block and a logged window
+    parts = fit(cls(replicas=replicas), LineData(), 300, tmp_path / "parts")
     assert same(whole, parts)
 
 
 @pytest.mark.parametrize("cls", MODULES)
 def test_three_epochs_are_one_and_two_more(cls: type[ZooModule], tmp_path: Path) -> None:
-    data = {"data": LineData(steps_per_epoch=40)}
-    whole = fit(cls(replicas=2), 120, tmp_path / "whole", **data)
-    fit(cls(replicas=2), 40, tmp_path / "parts", LineData(steps_per_epoch=40))
-    parts = fit(cls(replicas=2), 120, tmp_path / "parts", LineData(steps_per_epoch=40))
+    whole = fit(cls(replicas=2), LineData(steps_per_epoch=40), 120, tmp_path / "whole")
+    fit(cls(replicas=2), LineData(steps_per_epoch=40), 40, tmp_path / "parts")
+    parts = fit(cls(replicas=2), LineData(steps_per_epoch=40), 120, tmp_path / "parts")
     assert same(whole, parts)
 
 
 @pytest.mark.parametrize("cls", MODULES)
 def test_chunks_change_nothing(cls: type[ZooModule], tmp_path: Path) -> None:
-    one = fit(cls(replicas=2, chunk=1), 150, tmp_path / "1")
-    many = fit(cls(replicas=2, chunk=64), 150, tmp_path / "64")
+    one = fit(cls(replicas=2, chunk=1), LineData(), 150, tmp_path / "1")
+    many = fit(cls(replicas=2, chunk=64), LineData(), 150, tmp_path / "64")
     assert same(one, many)
 
 
@@ -79,27 +63,27 @@ def test_chunks_change_nothing(cls: type[ZooModule], tmp_path: Path) -> None:
 @pytest.mark.parametrize("cls", MODULES)
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_compiling_changes_only_rounding(cls: type[ZooModule], replicas: int, tmp_path: Path) -> None:
-    plain = fit(cls(replicas=replicas), 100, tmp_path / "plain")
-    compiled = fit(cls(replicas=replicas, compile=True), 100, tmp_path / "compiled")
+    plain = fit(cls(replicas=replicas), LineData(), 100, tmp_path / "plain")
+    compiled = fit(cls(replicas=replicas, compile=True), LineData(), 100, tmp_path / "compiled")
     torch.testing.assert_close(compiled.copies.network.w, plain.copies.network.w)  # type: ignore[union-attr]
 
 
 def test_a_replica_does_not_depend_on_the_others(tmp_path: Path) -> None:
-    few = fit(LineModule(replicas=2), 100, tmp_path / "2")
-    many = fit(LineModule(replicas=5), 100, tmp_path / "5")
+    few = fit(LineModule(replicas=2), LineData(), 100, tmp_path / "2")
+    many = fit(LineModule(replicas=5), LineData(), 100, tmp_path / "5")
     assert few.copies is not None and many.copies is not None
     torch.testing.assert_close(few.copies.network.w, many.copies.network.w[:2])
     assert not torch.equal(many.copies.network.w[0], many.copies.network.w[1])
 
 
 def test_one_replica_by_autograd_equals_the_stacked_gradient(tmp_path: Path) -> None:
-    single = fit(LineModule(replicas=1), 100, tmp_path / "1")
-    stacked = fit(LineModule(replicas=2), 100, tmp_path / "2")
+    single = fit(LineModule(replicas=1), LineData(), 100, tmp_path / "1")
+    stacked = fit(LineModule(replicas=2), LineData(), 100, tmp_path / "2")
     torch.testing.assert_close(single.copies.network.w[0], stacked.copies.network.w[0])  # type: ignore[union-attr]
 
 
 def test_float64_is_kept(tmp_path: Path) -> None:
-    module = fit(LineModule(replicas=2, dtype="float64"), 60, tmp_path)
+    module = fit(LineModule(replicas=2, dtype="float64"), LineData(), 60, tmp_path)
     networks, task, _ = module.result()
     assert networks.network.w.dtype == task["truth"].dtype == torch.float64
 
@@ -120,15 +104,15 @@ def test_epochs_count_optimiser_steps(tmp_path: Path) -> None:
 
 
 def test_a_changed_step_size_wins_over_the_checkpoint(tmp_path: Path) -> None:
-    fit(LineModule(replicas=2, step_size=0.1), 50, tmp_path)
-    module = fit(LineModule(replicas=2, step_size=0.003), 60, tmp_path)
+    fit(LineModule(replicas=2, step_size=0.1), LineData(), 50, tmp_path)
+    module = fit(LineModule(replicas=2, step_size=0.003), LineData(), 60, tmp_path)
     optimiser: Any = module.optimizers(use_pl_optimizer=False)
     assert optimiser.param_groups[0]["lr"] == 0.003
 
 
 def test_checkpoints_are_read_without_pickle(tmp_path: Path) -> None:
     for cls in MODULES:
-        fit(cls(replicas=2), 50, tmp_path / cls.__name__)
+        fit(cls(replicas=2), LineData(), 50, tmp_path / cls.__name__)
         content = torch.load(checkpoints(tmp_path / cls.__name__)[-1], weights_only=True)
         assert all(name.startswith("copies.") for name in content["state_dict"]), "only networks are state"
         assert content["global_step"] == 50 and content["hyper_parameters"]["step_size"] == 0.1
@@ -276,6 +260,6 @@ def test_a_loss_knows_its_step_and_derived_metrics_join_the_row(replicas: int, t
         def derived(self, row: Any) -> dict[str, Any]:
             return {"root": row["loss"].sqrt()} if "loss" in row else {}
 
-    history = fit(Counting(replicas=replicas, chunk=3, log_every=10), 20, tmp_path).history
+    history = fit(Counting(replicas=replicas, chunk=3, log_every=10), LineData(), 20, tmp_path).history
     assert history.at("seen", 10).tolist() == [4.5] * replicas and history.at("seen", 20).tolist() == [14.5] * replicas
     torch.testing.assert_close(history.at("root", 20), history.at("loss", 20).sqrt(), rtol=1e-6, atol=0)
