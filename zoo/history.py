@@ -136,6 +136,9 @@ class Run:
     history: History
     weight: Weight
 
+    def __post_init__(self) -> None:
+        self.weight.history = self.history
+
     @classmethod
     def read(cls, path: Path) -> Run:
         """Reads a run directory.
@@ -163,6 +166,22 @@ class Run:
         path, weight = weight_file(name), load(name)
         history = History.read(path.with_suffix(".parquet"))
         return cls(path.parent, weight.system, weight.tag, weight.record.recipe, history, weight)
+
+
+def history_of(weight: Weight) -> History:
+    """The history of the run that trained a weight: that run's own, or the one shipped beside the weight.
+
+    Raises:
+        NotMeasured: the weight comes from no run, and none is shipped.
+    """
+    if weight.history is None:
+        from zoo.registry import weight_files
+
+        record = weight_files().get(weight.name)
+        if record is None or not record.with_suffix(".parquet").is_file():
+            raise NotMeasured(f"there is no history of {weight.name}")
+        weight.history = History.read(record.with_suffix(".parquet"))
+    return weight.history
 
 
 def summary(history: History) -> dict[str, float]:

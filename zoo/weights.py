@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 import torch
@@ -24,6 +24,9 @@ from torch import Tensor, nn
 from zoo.files import write_beside, write_json
 from zoo.registry import ZooError, attribute, nearest, read_json, system, weight_file
 from zoo.replicas import Replicas
+
+if TYPE_CHECKING:
+    from zoo.history import History
 
 TASK = "task."
 
@@ -92,13 +95,14 @@ class Constructed:
 
 @dataclass
 class Weight:
-    """A loaded weight."""
+    """A loaded weight. `history` is that of its run, if it comes from one; `zoo.history.history_of` finds a shipped one too."""
 
     system: str
     tag: str
     network: Replicas
     task: dict[str, Tensor]
     record: Record
+    history: History | None = None
 
     @property
     def name(self) -> str:
