@@ -30,6 +30,7 @@ class ImageData(StreamData):
         name: "mnist", "fashion-mnist" or "cifar-10".
         batch_size: b.
         samples: how many training images, drawn once and the same in every run; None for all.
+        augment: training images are moved by up to four pixels each way, black coming in, and half of them mirrored.
         cache: folder for unpacked JPEG; None means ~/.cache/theorem-zoo.
         seed: of the order of the images.
         steps_per_epoch: optimiser steps between validations; None for one pass over the training images.
@@ -45,6 +46,7 @@ class ImageData(StreamData):
         name: Literal["mnist", "fashion-mnist", "cifar-10"] = "mnist",
         batch_size: int = 128,
         samples: int | None = None,
+        augment: bool = False,
         cache: str | None = None,
         seed: int = 0,
         steps_per_epoch: int | None = None,
@@ -54,7 +56,7 @@ class ImageData(StreamData):
             raise ZooError(f"name must be one of {', '.join(LICENCES)}, got {name!r}.")
         if batch_size < 1 or (samples is not None and samples < 1):
             raise ZooError(f"batch_size and samples must be at least 1, got {batch_size} and {samples}.")
-        self.dataset, self.batch_size, self.samples = name, batch_size, samples
+        self.dataset, self.batch_size, self.samples, self.augment = name, batch_size, samples, augment
         self.root = Path(root) if root is not None else None
         self.cache = Path(cache).expanduser() if cache is not None else None
         self._full_epochs = steps_per_epoch is None
@@ -99,6 +101,9 @@ class ImageData(StreamData):
             pieces.append(self._order(first // per_epoch)[steps * rows + own])
         chosen = torch.cat(pieces)
         images = self.train.images.index_select(0, chosen.flatten()).unflatten(0, chosen.shape)
+        if self.augment:
+            keys = (generator("ImageData", self.seed, "augment", rank, step) for step in range(start, stop))
+            images = torch.stack([moved(batch, key) for batch, key in zip(images, keys, strict=True)])
         return {"images": images, "targets": self.train.labels[chosen]}
 
     def stacked(self, replicas: Any, start: int, stop: int, rank: int, world: int) -> Batch:
@@ -129,3 +134,16 @@ class ImageData(StreamData):
         rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
         pieces = zip(self.test.images.split(500), self.test.labels.split(500), strict=True)
         return Held([{"images": images, "targets": labels} for images, labels in pieces], rank, world)
+
+
+def moved(images: Tensor, generator: torch.Generator, by: int = 4) -> Tensor:
+    """Each image (b, c, y, x) moved by up to `by` pixels each way, zero coming in, and mirrored with probability 1/2."""
+    count, _, height, width = images.shape
+    down, right = torch.randint(0, 2 * by + 1, (2, count, 1), generator=generator)
+    mirrored = torch.rand(count, 1, generator=generator) < 0.5
+    columns = torch.arange(width)
+    rows = down + torch.arange(height)
+    columns = right + torch.where(mirrored, columns.flip(0), columns)
+    padded = torch.nn.functional.pad(images, (by,) * 4)
+    index = torch.arange(count)[:, None, None], slice(None), rows[:, :, None], columns[:, None, :]
+    return padded[index].movedim(-1, 1)

@@ -8,8 +8,8 @@ Shapes: l layers; parameters (l, ...); a state h (b, ...).
     "checkpoint"  every sqrt(l)-th state, and those of one stretch        twice
     "invert"      h_l; h_k is found from h_{k+1} by fixed-point steps     a few times
 
-Gradients are the same to rounding. All but "invert", whose number of steps depends on the numbers it meets, run under
-`torch.func.vmap`; all but "autograd" differentiate once.
+Gradients are the same to rounding, and where none are wanted (torch.no_grad) nothing is kept. All but "invert", whose
+number of steps depends on the numbers it meets, give them under `torch.func.vmap`; all but "autograd" differentiate once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 MEMORY = ("autograd", "states", "checkpoint", "invert")
-Branch = Callable[..., Tensor]  # f(h, *theta); it may have a method pullback(g, h, *theta), see zoo.depth.branches
+TOGETHER = 12  # layers that one call of a branch's sweep goes back through
+Branch = Callable[..., Tensor]  # f(h, *theta); it may have methods pullback and sweep, see zoo.depth.branches
 
 
 def states(branch: Branch, h: Tensor, parameters: Sequence[Tensor], scale: float | Tensor) -> Iterator[Tensor]:
@@ -50,7 +51,7 @@ def trunk(
     """
     if memory not in MEMORY:
         raise ValueError(f"memory={memory!r}: choose one of {', '.join(MEMORY)}")
-    if memory == "autograd":
+    if memory == "autograd" or not torch.is_grad_enabled():
         return deque(states(branch, h, parameters, scale), maxlen=1).pop()
     if isinstance(scale, Tensor) and scale.requires_grad:
         raise ValueError(f"memory={memory!r} gives the scale no gradient: detach it, or use memory='autograd'")
@@ -74,10 +75,10 @@ class _Trunk(torch.autograd.Function):
     @staticmethod
     def forward(branch: Branch, factor: Tensor, stretch: int, h: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
         kept = []
-        for k in range(len(parameters[0])):
+        for k, theta in enumerate(zip(*(parameter.unbind() for parameter in parameters), strict=True)):
             if stretch and k % stretch == 0:
                 kept.append(h if k else h.clone())
-            h = torch.addcmul(h, factor, branch(h, *(parameter[k] for parameter in parameters)))
+            h = torch.addcmul(h, factor, branch(h, *theta))
         return h, *kept
 
     @staticmethod
@@ -95,14 +96,13 @@ class _Trunk(torch.autograd.Function):
         parameters, kept = rest[: ctx.count], rest[ctx.count :]
         with torch.no_grad():
             found: list[Tensor] = []
-            for k, h in _backwards(ctx.branch, factor, ctx.stretch, parameters, kept):
-                theta = [parameter[k] for parameter in parameters]
-                through, *own = _pullback(ctx.branch, g * factor, h, theta)
+            for k, path in _backwards(ctx.branch, factor, ctx.stretch, parameters, kept):
+                theta = [parameter[k : k + len(path)] for parameter in parameters]
+                g, *own = _sweep(ctx.branch, g, path, factor, theta)
                 if not found:  # shaped like the gradients and not the parameters, which vmap may not have batched
-                    found = [one.new_empty(len(parameters[0]), *one.shape) for one in own]
+                    found = [one.new_empty(len(parameters[0]), *one.shape[1:]) for one in own]
                 for stack, one in zip(found, own, strict=True):
-                    stack[k].copy_(one)
-                g = g + through
+                    stack[k : k + len(path)].copy_(one)
         gradients = (g, *(found or map(torch.zeros_like, parameters)))
         if torch.is_grad_enabled():
             gradients = _Once.apply(len(gradients), *gradients, *ctx.saved_tensors)
@@ -127,6 +127,20 @@ class _Once(torch.autograd.Function):
         raise RuntimeError("this trunk can be differentiated once: memory='autograd' knows higher derivatives")
 
 
+def _sweep(branch: Branch, g: Tensor, path: list[Tensor], factor: Tensor, theta: list[Tensor]) -> tuple[Tensor, ...]:
+    """Gradients for the first state of a stretch and for its parameters (l, ...), from g at its end."""
+    at_once = getattr(branch, "sweep", None)
+    if at_once is not None and len(path) > 1:
+        gradients: tuple[Tensor, ...] = at_once(g, torch.stack(path), factor, *theta)
+        return gradients
+    found = []
+    for k in reversed(range(len(path))):
+        through, *own = _pullback(branch, g * factor, path[k], [one[k] for one in theta])
+        found.append(own)
+        g = g + through
+    return g, *(torch.stack(each[::-1]) for each in zip(*found, strict=True))
+
+
 def _pullback(branch: Branch, g: Tensor, h: Tensor, theta: list[Tensor]) -> tuple[Tensor, ...]:
     by_hand = getattr(branch, "pullback", None)
     if by_hand is not None:
@@ -138,24 +152,31 @@ def _pullback(branch: Branch, g: Tensor, h: Tensor, theta: list[Tensor]) -> tupl
 
 def _backwards(
     branch: Branch, factor: Tensor, stretch: int, parameters: Sequence[Tensor], kept: list[Tensor]
-) -> Iterator[tuple[int, Tensor]]:
-    """(k, h_k) from the last layer to the first."""
+) -> Iterator[tuple[int, list[Tensor]]]:
+    """Stretches (k, [h_k, h_{k+1}, …]) from the last to the first."""
     layers = len(parameters[0])
     if not stretch:
         (h,) = kept
         for k in reversed(range(layers)):
             h = _before(branch, h, [parameter[k] for parameter in parameters], factor)
-            yield k, h
+            yield k, [h]
         return
     while kept:
-        first = (len(kept) - 1) * stretch
-        path = [kept.pop()]
-        for k in range(first, min(first + stretch, layers) - 1):
-            theta = [parameter[k] for parameter in parameters]
-            path.append(torch.addcmul(path[-1], factor, branch(path[-1], *theta)))
+        if stretch == 1:
+            path = kept[-TOGETHER:]
+            del kept[-TOGETHER:]
+            first = len(kept)
+        else:
+            first = (len(kept) - 1) * stretch
+            path = [kept.pop()]
+            for k in range(first, min(first + stretch, layers) - 1):
+                theta = [parameter[k] for parameter in parameters]
+                path.append(torch.addcmul(path[-1], factor, branch(path[-1], *theta)))
         while path:
-            k = first + len(path) - 1
-            yield k, path.pop()
+            k = (len(path) - 1) // TOGETHER * TOGETHER
+            taken = path[k:]
+            del path[k:]
+            yield first + k, taken
 
 
 def _before(branch: Branch, after: Tensor, theta: list[Tensor], factor: Tensor) -> Tensor:
