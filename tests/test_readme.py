@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from zoo import registry
 from zoo.cli.browse import markdown, overview
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -50,3 +52,10 @@ def test_zoo_commands_run(line: str, root: Path, tmp_path: Path) -> None:
 def test_the_table_is_generated() -> None:
     table = README.split("<!-- zoo list --markdown -->\n")[1].split("<!-- end -->")[0]
     assert table.strip() == markdown(overview())
+
+
+def test_every_paper_is_cited() -> None:
+    cited = yaml.safe_load((Path(__file__).parent.parent / "CITATION.cff").read_text())["references"]
+    found = {one["title"]: (one["year"], one["identifiers"][0]["value"]) for one in cited}
+    papers = [system.paper for system in registry.systems().values()]
+    assert found == {paper.title: (paper.year, f"arXiv:{paper.arxiv}") for paper in papers}
