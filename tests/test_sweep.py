@@ -129,6 +129,10 @@ def test_a_grid_is_read() -> None:
     assert axis("model.d,data.d=40,80") == (("model.d", "data.d"), [40, 80])
     assert axis("model.lam=1e-4,.5") == (("model.lam",), [1e-4, 0.5])
     assert axis("model.start=sphere,manifold") == (("model.start",), ["sphere", "manifold"])
+    own = grid_points(find(RECIPE), SMALL, [axis("model.d,data.d,model.lam=[20,20,0.5],[30,30,1.0]")], None)
+    assert [point.values for point in own] == [
+        {"model.d": d, "data.d": d, "model.lam": lam} for d, lam in ((20, 0.5), (30, 1.0))
+    ]
     points = grid_points(find(RECIPE), SMALL, [axis("model.lam=0.5,1"), axis("seed_everything=0,1")], "try_l{lam}")
     assert [point.tag for point in points] == ["try_l05", "try_l05", "try_l1", "try_l1"]
     assert len({point.name for point in points}) == 4

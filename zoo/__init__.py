@@ -44,11 +44,11 @@ def load(name: str, replica: int | Literal["all"] = 0) -> nn.Module:
     """
     from zoo.weights import load as load_weight
 
-    network = load_weight(name).network
+    weight = load_weight(name)
     if replica == "all":
-        return network
+        return weight.network
     try:
-        return network.one(replica)
+        return weight.one(replica)
     except IndexError as error:
         raise ZooError(str(error)) from None
 

@@ -108,6 +108,19 @@ class Weight:
     def name(self) -> str:
         return f"{self.system}.{self.tag}"
 
+    def one(self, replica: int) -> nn.Module:
+        """One replica as an ordinary network.
+
+        A network with a method `equip` is given its task along: the words and the graph without which it could not speak.
+
+        Raises:
+            IndexError: no such replica.
+        """
+        network: Any = self.network.one(replica)
+        if hasattr(network, "equip"):
+            network.equip({name: leaf[replica] for name, leaf in self.task.items()})
+        return network
+
 
 def network_class(system_name: str, network: str) -> type[nn.Module]:
     """The class of one network of a system.

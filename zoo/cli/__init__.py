@@ -1,4 +1,4 @@
-"""The command line: `zoo list | show | verify | train | sweep | figures | construct | ship`."""
+"""The command line: `zoo list | show | ask | verify | train | sweep | figures | construct | ship | silver | kg`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ any key of the recipe can be changed for all points, as --trainer.max_steps=1000
 one that was cut off goes on from its checkpoint. The table of all points is sweep.parquet and sweep.csv.
 """
 
+ASK_EPILOG = """
+questions come from the terminal or, one a line, from a pipe; each is understood after the one before it. An empty line, or
+/new, begins a new dialogue.
+"""
+
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
@@ -37,6 +42,11 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("show", help="everything known about a system or a weight")
     one.add_argument("name", help="single_location or single_location.manifold")
     one.add_argument("--json", action="store_true", help="for machines")
+
+    one = commands.add_parser("ask", help="put questions to a weight that answers them", epilog=ASK_EPILOG)
+    one.add_argument("name", help="conversational_parser.synthetic, or the directory of a finished run")
+    one.add_argument("--beams", type=int, default=1, help="width of the search for a logical form (1: greedy)")
+    one.add_argument("--json", action="store_true", help="one JSON object a line")
 
     one = commands.add_parser("verify", help="recompute claims; exit 1 if a verdict differs from the record")
     one.add_argument("names", nargs="*", help="systems or weights; everything if none is given")
@@ -77,6 +87,40 @@ def parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("ship", help="put the weights of finished runs, or the table of a sweep, into the zoo")
     one.add_argument("runs", nargs="+", help="directories of runs and of sweeps")
+
+    one = commands.add_parser(
+        "silver", help="search logical forms whose value is the gold answer of a dialogue's question"
+    )
+    one.add_argument("source", help="CSQA's folder, or synthetic")
+    one.add_argument(
+        "--out", required=True, metavar="FILE", help="JSON lines, one per question; its report goes beside it"
+    )
+    one.add_argument("--split", default="train", help="of the folder (train)")
+    one.add_argument("--dialogues", type=int, metavar="N", help="the first N; 3000 if synthetic")
+    one.add_argument("--setting", choices=("easy", "hard"), default="easy", help="of synthetic wording (easy)")
+    one.add_argument("--seed", type=int, default=0, help="of synthetic graph and dialogues (0)")
+    one.add_argument("--jobs", type=int, help="processes (one per core)")
+    one.add_argument("--resume", action="store_true", help="go on with FILE")
+
+    one = commands.add_parser("kg", help="build and show knowledge graphs")
+    actions = one.add_subparsers(dest="action", required=True, metavar="ACTION")
+    one = actions.add_parser("build", help="make the file of a graph")
+    one.add_argument(
+        "sources", nargs="*", metavar="SOURCE", help="CSQA's folder, or files of subject, property, object"
+    )
+    one.add_argument("--from", dest="kind", choices=("csqa", "csqa_sample", "tsv", "synthetic"), required=True)
+    one.add_argument("--out", required=True, metavar="FILE", help="the graph's file")
+    one.add_argument("--seed", type=int, help="of a synthetic graph, which takes no SOURCE (0)")
+    one.add_argument("--classes", nargs="+", metavar="FILE", help="csqa: which files say the classes of entities")
+    one.add_argument("--types", nargs="+", metavar="FILE", help="tsv: files of entity, class")
+    one.add_argument("--labels", nargs="+", metavar="FILE", help="tsv: files of name, label, or JSON {name: label}")
+    one.add_argument("--property_labels", nargs="+", metavar="FILE", help="tsv: the same for properties")
+    one.add_argument("--class_labels", nargs="+", metavar="FILE", help="tsv: the same for classes")
+    one.add_argument("--literals", nargs="+", metavar="FILE", help="tsv: files of entity, property, value")
+    one = actions.add_parser("show", help="what is in the file of a graph")
+    one.add_argument("file", metavar="FILE")
+    one.add_argument("--check", action="store_true", help="read the whole file and compare its checksums")
+    one.add_argument("--json", action="store_true", help="for machines")
     return top
 
 
@@ -90,6 +134,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from zoo.cli import browse
 
             return browse.list_all(options) if options.command == "list" else browse.show(options)
+        if options.command == "kg":
+            from zoo.cli import knowledge
+
+            return {"build": knowledge.build, "show": knowledge.show}[options.action](options)
+        if options.command == "silver":
+            from zoo.cli.silver import silver
+
+            return silver(options)
+        if options.command == "ask":
+            from zoo.cli.ask import ask
+
+            return ask(options)
         if options.command == "verify":
             from zoo.cli.verify import verify
 

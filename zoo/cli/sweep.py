@@ -133,7 +133,8 @@ def sweep(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 
 def axis(text: str) -> tuple[tuple[str, ...], list[Any]]:
-    """ "model.lr=0.1,0.5" as its keys and values; keys that share the values move together, as "model.d,data.d=40,80"."""
+    """ "model.lr=0.1,0.5" as its keys and values; keys that share the values move together, as "model.d,data.d=40,80", and each
+    has its own in lists of as many, as "data.kg,model.flat=[true,false],[true,true]"."""
     names, equals, values = text.partition("=")
     keys = tuple(key.strip() for key in names.split(","))
     try:
@@ -143,6 +144,12 @@ def axis(text: str) -> tuple[tuple[str, ...], list[Any]]:
     if not listed or not all(keys):
         raise ZooError(f"--grid {text!r} is not key=value,value, as model.lr=0.1,0.5.")
     return keys, listed
+
+
+def together(names: Sequence[str], value: Any) -> Sequence[Any]:
+    """The value of each of the keys that move together."""
+    own = len(names) > 1 and isinstance(value, list) and len(value) == len(names)
+    return value if own else [value] * len(names)
 
 
 def grid_points(
@@ -162,7 +169,11 @@ def grid_points(
             raise ZooError(f"--grid names {key} twice.")
     points, text = [], path.read_text(encoding="utf-8")
     for choice in itertools.product(*(values for _, values in axes)):
-        values = {key: value for (names, _), value in zip(axes, choice, strict=True) for key in names}
+        values = {
+            key: one
+            for (names, _), value in zip(axes, choice, strict=True)
+            for key, one in zip(names, together(names, value), strict=True)
+        }
         changes = (*overrides, *(f"--{key}={_text(value)}" for key, value in values.items()))
         recipe = recipes.read(path, changes)
         words = {key.split(".")[-1]: re.sub(r"\W", "", _text(value)) for key, value in values.items()}

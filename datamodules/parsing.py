@@ -1,0 +1,493 @@
+"""Dialogues as batches of structured inputs, for training a parser.
+
+Shapes: b questions, t text tokens, o objects, s tokens of a form; see `zoo.knowledge.context` for what they hold.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from datamodules import convquestions, csqa
+from datamodules.corpus import default_cache
+from datamodules.dialogues import Corpus, Dialogue, Pair
+from datamodules.stream import Batch, StreamData, generator
+from datamodules.synthetic_dialogues import generate, held_out_pairs
+from datamodules.synthetic_graph import RELATIONS, synthetic_graph
+from datamodules.token_vectors import Encoder, PretrainedVectors
+from datamodules.wordings import MORE_RELATIONS
+from zoo.knowledge.context import Context, Structured, Vocabulary
+from zoo.knowledge.graph import KnowledgeGraph
+from zoo.knowledge.packing import pack
+from zoo.registry import ZooError
+
+POOL = 16  # batches whose questions are sorted by length together
+TRAVELS = 200_000  # triples of a graph that still travels with a weight
+LEFT_OUT = ("no form", "constant not in the input", "form too long")
+Ints = NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """A question as the parser sees it, with what it should say."""
+
+    pair: Pair
+    before: Pair | None
+    input: Structured
+    target: tuple[int, ...] | None  # tokens of its form; None if it has none that the input can say
+    reason: str = ""  # why not, one of LEFT_OUT
+
+
+def examples(context: Context, dialogues: Iterable[Dialogue], longest: int = 64) -> Iterator[Example]:
+    """Every pair of the dialogues in order, the ones without a target too."""
+    for dialogue in dialogues:
+        before: Pair | None = None
+        for pair in dialogue.pairs:
+            one = context.structure(pair, before)
+            target = None if pair.form is None else context.encode(pair.form, one)
+            reason = ""
+            if target is None or len(target) > longest:
+                reason = LEFT_OUT[0 if pair.form is None else 1 if target is None else 2]
+                target = None
+            yield Example(pair, before, one, None if target is None else tuple(target), reason)
+            before = pair
+
+
+class Inputs:
+    """Structured inputs as arrays: padded text, objects, and one row of relations per distinct set of them."""
+
+    def __init__(self, context: Context, encoder: Encoder | None = None):
+        self.context, self.encoder = context, encoder
+        self._text: list[Ints] = []
+        self._objects: list[Ints] = []
+        self._profiles: list[list[int]] = []
+        self._said: list[tuple[tuple[str, ...], ...]] = []
+        self._known: dict[tuple[int, ...], int] = {(): 0}
+        self.lengths: list[int] = []
+
+    def add(self, one: Structured) -> None:
+        text, objects = self.context.arrays(one)
+        self._text.append(text)
+        self._objects.append(objects)
+        self.lengths.append(len(text))
+        known = self._known
+        profiles = [known.setdefault(thing.relations, len(known)) for thing in one.things]
+        self._profiles.append(profiles + [0] * (self.context.slots - len(profiles)))
+        if self.encoder is not None:
+            self._said.append(tuple(said.tokens for said in one.utterances))
+
+    def __len__(self) -> int:
+        return len(self._text)
+
+    @functools.cached_property
+    def _relations(self) -> Tensor:
+        """Distinct sets of relations as rows of zeros and ones."""
+        rows = torch.zeros(len(self._known), 2 * len(self.context.vocabulary.properties), dtype=torch.uint8)
+        for relations, i in self._known.items():
+            rows[i, list(relations)] = 1
+        return rows
+
+    @functools.cached_property
+    def _stacked(self) -> tuple[Ints, Ints, Tensor]:
+        text = np.zeros((len(self), max(self.lengths, default=1), 4), np.int16)
+        for row, one in zip(text, self._text, strict=True):
+            row[: len(one)] = one
+        return text, np.array(self._objects, np.int16), torch.tensor(self._profiles)
+
+    def batch(self, rows: Ints) -> Batch:
+        """The inputs `rows` (…, b) -> text (…, b, t, 4), objects (…, b, o, 2), relations (…, b, entities, 2 properties)."""
+        text, objects, profiles = self._stacked
+        found = {
+            "text": torch.from_numpy(text[rows].astype(np.int64)),
+            "objects": torch.from_numpy(objects[rows].astype(np.int64)),
+            "relations": self._relations[profiles[torch.from_numpy(rows)]].float(),
+        }
+        if self.encoder is not None:
+            t, w = text.shape[1], self.encoder.width
+            vectors = torch.stack([self._vectors(int(row), t) for row in rows.flatten()])
+            found["vectors"] = vectors.reshape(*rows.shape, t, w)
+        return found
+
+    def _vectors(self, row: int, t: int) -> Tensor:
+        assert self.encoder is not None
+        found, at = torch.zeros(t, self.encoder.width), 0
+        for segment, words in enumerate(self._said[row]):
+            at += segment == 2  # the token for the reply
+            one = self.encoder.vectors(words)[: t - at]
+            found[at : at + len(one)] = one
+            at += len(one)
+        return found
+
+
+class ParsingData(StreamData):
+    """Questions of dialogues, each with the pair before it; a subclass says which (`corpus`).
+
+    A batch is {"text", "objects", "relations", "target"} (and "vectors" with an encoder), targets (b, s) padded with -1.
+    In an epoch every question that has a form is seen once (but for fewer than a batch); questions of like lengths share
+    a batch. Ranks share an epoch's batches. Validation batches have "index", places in `held`, and "weight".
+
+    Args:
+        linking: which entities the question's mentions are (`zoo.knowledge.linking`). previous: whether the pair before
+            is seen. kg: whether objects tell class and relations.
+        encoder: folder of a Hugging Face model whose token vectors take the words' place.
+        forms: file of forms to train on in place of the dialogues' own (`read_forms`), as found by a search.
+        dialogues: training dialogues to use, None for all. validation: questions of the validation split to score.
+        least: how often a word has to occur to be known.
+        entities, numbers: slots of objects. length: text tokens. longest: tokens of a form.
+        cache: folder for what is made or built once; None means ~/.cache/theorem-zoo.
+        steps_per_epoch: optimiser steps between validations; None for one pass over the training set.
+    """
+
+    validation_split = "valid"
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 64,
+        linking: str = "oracle_current",
+        previous: bool = True,
+        kg: bool = True,
+        encoder: str | None = None,
+        forms: str | None = None,
+        dialogues: int | None = None,
+        validation: int = 512,
+        least: int = 1,
+        entities: int = 8,
+        numbers: int = 4,
+        length: int = 96,
+        longest: int = 64,
+        cache: str | None = None,
+        seed: int = 0,
+        steps_per_epoch: int | None = None,
+    ):
+        super().__init__(seed=seed, steps_per_epoch=steps_per_epoch or 1)
+        counts = {"batch_size": batch_size, "validation": validation, "least": least, "entities": entities}
+        for name, value in (counts | {"numbers": numbers, "length": length}).items():
+            if value < 1:
+                raise ZooError(f"{name} must be at least 1, got {value}.")
+        if dialogues is not None and dialogues < 1:
+            raise ZooError(f"dialogues must be at least 1, got {dialogues}.")
+        self.batch_size, self.dialogues, self.validation, self.least = batch_size, dialogues, validation, least
+        self.linking, self.forms, self.longest = linking, forms, longest
+        self.options: dict[str, Any] = {"previous": previous, "kg": kg, "inside": encoder is not None}
+        self.options |= {"entities": entities, "numbers": numbers, "length": length}
+        self.encoder: Encoder | None = PretrainedVectors(encoder) if encoder is not None else None
+        self.cache = Path(cache).expanduser() if cache is not None else default_cache()
+        self._full_epochs = steps_per_epoch is None
+        self._orders: dict[tuple[int, int], Ints] = {}
+        self._contexts: dict[str, Context] = {}
+
+    @functools.cached_property
+    def corpus(self) -> Corpus:
+        """The dialogues and their graph, read or made on first use."""
+        raise NotImplementedError
+
+    # What the parser may know.
+
+    @functools.cached_property
+    def train(self) -> tuple[Dialogue, ...]:
+        """Training dialogues, with the forms to train on."""
+        if "train" not in self.corpus.splits:
+            raise ZooError(f"{self.corpus.provenance.get('name', 'The corpus')} has no training dialogues.")
+        found = self.corpus.splits["train"][: self.dialogues]
+        return tuple(with_forms(found, read_forms(Path(self.forms)))) if self.forms else tuple(found)
+
+    @functools.cached_property
+    def vocabulary(self) -> Vocabulary:
+        found = Vocabulary.of(self.corpus.graph, self.train, self.least, inside=bool(self.options["inside"]))
+        if not found.properties:
+            raise ZooError("No training question has a logical form: there is nothing to learn from.")
+        return found
+
+    def context(self, split: str) -> Context:
+        """Structured inputs over the split's graph."""
+        if split not in self._contexts:
+            graph = self.corpus.graph_of(split)
+            self._contexts[split] = Context(graph, self.vocabulary, linking=self.linking, **self.options)
+        return self._contexts[split]
+
+    def task(self, replica: int) -> Batch:
+        """What a parser needs besides its parameters: {"vocabulary", "settings", "graph"} as bytes; no large graph."""
+        settings = self.options | {"width": self.encoder.width if self.encoder else 0, "longest": self.longest}
+        found = {"vocabulary": self.vocabulary.to_bytes(), "settings": json.dumps(settings).encode()}
+        if self.corpus.graph.triples <= TRAVELS:
+            found["graph"] = pack(self.corpus.graph)
+        return {name: torch.frombuffer(bytearray(packed), dtype=torch.uint8) for name, packed in found.items()}
+
+    def provenance(self) -> dict[str, Any]:
+        inputs, targets = self._training
+        counts = {"questions": len(targets) + sum(self.left_out.values()), "left_out": dict(self.left_out)}
+        shape = {"dialogues": len(self.train), "linking": self.linking, "triples": self.corpus.graph.triples}
+        return dict(self.corpus.provenance) | shape | counts | {"seed": self.seed}
+
+    # Training batches.
+
+    @functools.cached_property
+    def _training(self) -> tuple[Inputs, Ints]:
+        inputs, targets = Inputs(self.context("train"), self.encoder), []
+        reasons: Counter[str] = Counter()
+        for one in examples(self.context("train"), self.train, self.longest):
+            if one.target is None:
+                reasons[one.reason] += 1
+            else:
+                inputs.add(one.input)
+                targets.append(one.target)
+        if not targets:
+            raise ZooError("No training question has a logical form that its input can say.")
+        self.left_out = reasons
+        return inputs, padded(targets)
+
+    def prepare_data(self) -> None:
+        _ = self.corpus  # on one process of a machine, so that the others find the cache
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit" and self._full_epochs:
+            world = self.trainer.world_size if self.trainer is not None else 1
+            self.steps_per_epoch = max(1, len(self._training[1]) // (self.batch_size * world))
+
+    def batches(self, replica: int, start: int, stop: int, rank: int, world: int) -> Batch:
+        inputs, targets = self._training
+        rows = np.stack([self._rows(step, world)[rank] for step in range(start, stop)])
+        return inputs.batch(rows) | {"target": torch.from_numpy(targets[rows].astype(np.int64))}
+
+    def _rows(self, step: int, world: int) -> Ints:
+        """Questions of an optimiser step for all ranks, (world, b)."""
+        inputs, targets = self._training
+        group = self.batch_size * world
+        per_epoch = max(1, len(targets) // group)
+        epoch, place = divmod(step, per_epoch)
+        if (epoch, world) not in self._orders:
+            while len(self._orders) > 1:
+                self._orders.pop(next(iter(self._orders)))
+            key = generator("ParsingData", self.seed, "train", epoch)
+            order = torch.randperm(len(targets), generator=key).numpy()
+            order = np.resize(order, max(len(order), group))[: per_epoch * group]
+            lengths = (targets >= 0).sum(1) * 1000 + np.array(inputs.lengths)
+            pools = [order[i : i + POOL * group] for i in range(0, len(order), POOL * group)]
+            ordered = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
+            shuffled = torch.randperm(per_epoch, generator=key).numpy()
+            self._orders[epoch, world] = ordered.reshape(per_epoch, world, self.batch_size)[shuffled]
+        return self._orders[epoch, world][place]
+
+    # Held-out questions.
+
+    @functools.cached_property
+    def held(self) -> list[Example]:
+        """The questions that are scored while training: evenly spread over the validation split."""
+        dialogues = self.corpus.splits.get(self.validation_split, ())
+        found = list(examples(self.context(self.validation_split), dialogues, self.longest))
+        step = max(1, -(-len(found) // self.validation))
+        return found[::step]
+
+    def val_dataloader(self) -> Shares:
+        trainer: Any = self.trainer
+        rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+        inputs = Inputs(self.context(self.validation_split), self.encoder)
+        for one in self.held:
+            inputs.add(one.input)
+        targets = padded([one.target or () for one in self.held])
+        order = np.argsort(np.array(inputs.lengths), kind="stable")
+        batches = []
+        for first in range(0, len(order), self.batch_size):
+            rows = order[first : first + self.batch_size]
+            more = {"target": torch.from_numpy(targets[rows].astype(np.int64)), "index": torch.from_numpy(rows)}
+            batches.append(inputs.batch(rows) | more)
+        return Shares(batches, len(order), rank, world)
+
+
+class Shares:
+    """Held-out batches, shared out over ranks: the mean over batches and ranks of (sum x weight) is a mean over questions."""
+
+    def __init__(self, batches: Sequence[Batch], questions: int, rank: int, world: int):
+        count = -(-len(batches) // world) * world
+        weight = torch.tensor(count / max(questions, 1), dtype=torch.float64)
+        whole = [batch | {"weight": weight} for batch in batches]
+        whole += [batches[0] | {"weight": torch.zeros_like(weight)}] * (count - len(batches))
+        self.batches = whole[rank::world]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.batches)
+
+
+def padded(targets: Sequence[Sequence[int]]) -> Ints:
+    """Lists of tokens (n,) -> (n, s) with -1 after their ends."""
+    found = np.full((len(targets), max(map(len, targets), default=1)), -1, np.int32)
+    for row, target in zip(found, targets, strict=True):
+        row[: len(target)] = target
+    return found
+
+
+# Forms from elsewhere.
+
+
+def read_forms(path: Path) -> dict[tuple[str, int], str]:
+    """A file of JSON lines {"dialogue", "pair", "form"}, the form as text with the graph's numbers, or null.
+
+    Raises:
+        ZooError: it is not there, or a line is not such; one sentence with file and line.
+    """
+    found = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ZooError(f"{path} cannot be read as a file of forms ({error}).") from None
+    for i, line in enumerate(lines, 1):
+        try:
+            value = json.loads(line)
+            dialogue, pair, form = value["dialogue"], value["pair"], value["form"]
+        except (ValueError, KeyError, TypeError):
+            raise ZooError(f'{path}, line {i}: not {{"dialogue": …, "pair": …, "form": …}}.') from None
+        if form is not None:
+            found[str(dialogue), int(pair)] = str(form)
+    return found
+
+
+def with_forms(dialogues: Iterable[Dialogue], forms: Mapping[tuple[str, int], str]) -> Iterator[Dialogue]:
+    """The dialogues with these forms, none where there is none."""
+    from zoo.knowledge.grammar import from_text
+
+    for dialogue in dialogues:
+        texts = (forms.get((dialogue.id, i)) for i in range(len(dialogue.pairs)))
+        pairs = (
+            dataclasses.replace(pair, form=None if text is None else from_text(text))
+            for pair, text in zip(dialogue.pairs, texts, strict=True)
+        )
+        yield Dialogue(dialogue.id, tuple(pairs))
+
+
+# The corpora.
+
+
+class SyntheticParsingData(ParsingData):
+    """Generated dialogues over a generated graph; see `datamodules.synthetic_dialogues`.
+
+    Splits "train", "valid" and "A" are on one graph, "B" on one of another seed, with other names and other facts. With
+    `held_out`, training and validation lack a share of the pairs of property and question type, and each dialogue of the
+    split "compositional" has one of them.
+
+    Args:
+        setting: "easy", or "hard": paraphrases, wordings shared between properties, and the large graph of 60 properties
+            with 5 % shared names.
+        count: dialogues that are made for training (`dialogues` uses fewer of them). tests: those of each other split.
+        graph_seed: of the graph of training.
+        templates: folder of CSQA's sample, whose real wordings simple questions then use too (hard setting).
+        others: of `ParsingData`.
+    """
+
+    def __init__(
+        self,
+        *,
+        setting: Literal["easy", "hard"] = "easy",
+        count: int = 3000,
+        tests: int = 120,
+        graph_seed: int = 0,
+        held_out: float = 0.0,
+        templates: str | None = None,
+        **options: Any,
+    ):
+        super().__init__(**options)
+        for name, value in (("count", count), ("tests", tests)):
+            if value < 1:
+                raise ZooError(f"{name} must be at least 1, got {value}.")
+        if not 0 <= held_out < 1:
+            raise ZooError(f"held_out must be in [0, 1), got {held_out}.")
+        self.setting, self.count, self.tests, self.graph_seed = setting, count, tests, graph_seed
+        self.held_out, self.templates = held_out, templates
+
+    @functools.cached_property
+    def corpus(self) -> Corpus:
+        graphs = [self._graph(self.graph_seed), self._graph(self.graph_seed + 1)]
+        held = held_out_pairs(graphs[0], self.seed, self.held_out) if self.held_out else frozenset()
+        templates = None if self.templates is None else Path(self.templates) / "derived" / "question_templates.tsv.gz"
+
+        def make(count: int, part: int, graph: int = 0, **more: Any) -> tuple[Dialogue, ...]:
+            options = {"setting": self.setting, "templates": templates, "cache": self.cache / "dialogues"} | more
+            return tuple(generate(graphs[graph], count, 10 * self.seed + part, **options))
+
+        splits = {
+            "train": make(self.count, 0, held_out=held),
+            "valid": make(self.tests, 1, held_out=held),
+            "A": make(self.tests, 2),
+            "B": make(self.tests, 3, graph=1),
+        }
+        if held:
+            splits["compositional"] = make(self.tests, 4, held_out=held, only_held_out=True)
+        told = {"name": f"generated dialogues, {self.setting}", "licence": "synthetic", "graph_seed": self.graph_seed}
+        return Corpus(graphs[0], splits, {"B": graphs[1]}, provenance=told | {"held_out": self.held_out})
+
+    def _graph(self, seed: int) -> KnowledgeGraph:
+        if self.setting == "hard":
+            return synthetic_graph(seed, relations=(*RELATIONS, *MORE_RELATIONS), shared_names=0.05)
+        return synthetic_graph(seed)
+
+
+class CSQAParsingData(ParsingData):
+    """CSQA in its official format, or its public sample; see `datamodules.csqa`.
+
+    Args:
+        root: the folder with the dialogues.
+        graph: a graph's file from `zoo kg build`; by default the sample's fragment, or one built from the release's files.
+        limit: at most that many dialogues of each split.
+        others: of `ParsingData`.
+    """
+
+    def __init__(self, *, root: str = "csqa", graph: str | None = None, limit: int | None = None, **options: Any):
+        super().__init__(**options)
+        self.root, self.graph, self.limit = root, graph, limit
+
+    @functools.cached_property
+    def corpus(self) -> Corpus:
+        return csqa.load(self.root, graph=self.graph, cache=self.cache, limit=self.limit, strict=False)
+
+
+class ConvQuestionsParsingData(ParsingData):
+    """ConvQuestions over a graph of the user's; its questions come without forms, so `forms` of a search are needed to train.
+
+    Args:
+        root: the folder with the conversations. graph: a graph's file from `zoo kg build`.
+        train_split, valid_split: which of "train", "dev" and "test" to train on and to score.
+        domains: of the conversations.
+        others: of `ParsingData`.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str = "convquestions",
+        graph: str | None = None,
+        train_split: Literal["train", "dev", "test"] = "train",
+        valid_split: Literal["train", "dev", "test"] = "dev",
+        domains: list[str] | None = None,
+        **options: Any,
+    ):
+        super().__init__(**options)
+        self.root, self.graph, self.domains = root, graph, domains
+        self.sources = {"train": train_split, "valid": valid_split}
+
+    @functools.cached_property
+    def corpus(self) -> Corpus:
+        domains = convquestions.DOMAINS if self.domains is None else self.domains
+        if self.graph is None:
+            raise ZooError(
+                "ConvQuestions has no graph of its own: build one with `zoo kg build`, give it as --data.graph."
+            )
+        if self.forms is None:
+            raise ZooError("ConvQuestions has no logical forms: search some and give their file as --data.forms.")
+        graph = KnowledgeGraph.open(self.graph)
+        read = {ours: convquestions.read(self.root, theirs, domains=domains) for ours, theirs in self.sources.items()}
+        splits = {ours: tuple(convquestions.dialogue(one, graph) for one in found) for ours, found in read.items()}
+        told = {"name": "ConvQuestions", "licence": convquestions.LICENCE, "graph": self.graph} | self.sources
+        return Corpus(graph, splits, provenance=told)
