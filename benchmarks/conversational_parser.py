@@ -27,7 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import zoo
-from datamodules.parsing import Inputs, SyntheticParsingData, examples, padded
+from datamodules.parsing import SyntheticParsingData, padded
+from datamodules.structured_inputs import Inputs, examples
 from zoo.cli.train import keep_big_buffers, quiet_lightning
 from zoo.models.conversational_parser.decoding import greedy
 from zoo.models.conversational_parser.module import FormTraining

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from datamodules.dialogues import Answer, Dialogue, Mention, Pair, tokenise
-from datamodules.parsing import LEFT_OUT, Inputs, Shares, SyntheticParsingData, examples, read_forms
+from datamodules.parsing import Shares, SyntheticParsingData, read_forms
+from datamodules.structured_inputs import LEFT_OUT, Inputs, examples
 from datamodules.synthetic_dialogues import generate
 from datamodules.synthetic_graph import synthetic_graph
 from datamodules.token_vectors import PretrainedVectors

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from datamodules.dialogues import Answer, Mention, find_mentions, tokenise
 from datamodules.dialogues import Pair as Exchange
-from datamodules.parsing import Example, Inputs, examples
+from datamodules.structured_inputs import Example, Inputs, examples
 from datamodules.token_vectors import Encoder
 from zoo.knowledge.context import WHOLE_NUMBER, Context, Structured, Vocabulary
 from zoo.knowledge.executor import Boolean, EntitySet, ExecutionError, Executor, NumberValue, Pair, Value, ValueSet
