@@ -115,6 +115,6 @@ class Chunks:
         stop = (start // self.data.steps_per_epoch + 1) * self.data.steps_per_epoch
         if trainer.max_steps > 0:
             stop = min(stop, trainer.max_steps)
-        for first, last in cuts(start, stop, module.chunk, module.log_every):
+        for first, last in cuts(start, stop, module.chunk, module.log_every, *module.stops):
             batches = self.data.stacked(module.replica_ids, first, last, rank, world)
             yield {"start": first, "steps": last - first, "batches": batches}

@@ -104,6 +104,9 @@ def damages() -> dict[str, tuple[Callable[[Path], Any], str]]:
         "unknown network": (lambda r: resealed(r, network="SingleLocatoin"), "did you mean 'SingleLocation'"),
         "unknown argument": (lambda r: resealed(r, arguments={"depth": 3}), "does not fit SingleLocation"),
         "unknown system": (lambda r: resealed(r, system="single_locatoin"), "did you mean 'single_location'"),
+        "unknown dtype": (lambda r: resealed(r, dtype="load"), "it has tag 'oracle', dtype 'load', replicas '5'"),
+        "path for a tag": (lambda r: resealed(r, tag="../oracle"), "it has tag '../oracle'"),
+        "list for arguments": (lambda r: resealed(r, arguments=[400]), r"its arguments is '\[400\]'"),
         "unknown field": (lambda r: resealed(r, colour="red"), "has unknown colour"),
         "record no JSON": (lambda r: r.write_text("{"), "is not a JSON file"),
         "record no object": (lambda r: r.write_text("[]"), "it holds no JSON object"),
@@ -124,6 +127,13 @@ def test_a_damaged_weight_is_refused_in_one_sentence(
         read_weight(copy)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "exploded").exists()
+
+
+def test_a_file_that_begins_as_a_pickle_does_is_read(copy: Path) -> None:
+    """The first eight bytes of a safetensors file are the length of its header, 0x80 for a short one."""
+    rewritten(copy, lambda t: [t.pop(name) for name in list(t) if name.startswith("task.")])
+    assert copy.with_suffix(".safetensors").read_bytes()[:1] == b"\x80"
+    assert read_weight(copy).network.count == 5
 
 
 def test_an_unknown_weight_suggests_the_nearest() -> None:

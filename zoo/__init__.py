@@ -35,16 +35,22 @@ def load(name: str, replica: int | Literal["all"] = 0) -> nn.Module:
     """A trained (or constructed) network.
 
     Args:
-        name: "system.tag", one of `list_weights()`.
+        name: "system.tag", one of `list_weights()`; or "hf://ORG/NAME[/TAG][@REVISION]" for one on the Hugging Face
+            Hub, which is cached and comes from the cache alone where HF_HUB_OFFLINE is set.
         replica: number of the seed, or "all" for a network that runs every seed on the same input and puts a leading
             axis r on the output.
 
     Raises:
         ZooError: no such weight (the nearest is suggested), a damaged file, or no such replica.
     """
-    from zoo.weights import load as load_weight
+    if name.startswith("hf://"):
+        from zoo.hub import download
 
-    weight = load_weight(name)
+        weight = download.load(name)
+    else:
+        from zoo import weights
+
+        weight = weights.load(name)
     if replica == "all":
         return weight.network
     try:
@@ -76,7 +82,11 @@ def build(name: str, network: str | None = None, **arguments: Any) -> nn.Module:
 
 
 def record(name: str) -> Record:
-    """The record of a weight: how it was made, its hash, the last verdicts of its claims."""
+    """The record of a weight, by name or hf:// address: how it was made, its hash, the last verdicts of its claims."""
+    if name.startswith("hf://"):
+        from zoo.hub import download
+
+        return download.record(name)
     from zoo.weights import read_record
 
     return read_record(registry.weight_file(name))

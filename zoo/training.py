@@ -85,6 +85,7 @@ class ZooModule(L.LightningModule):
             raise ValueError(f"{type(self).__name__} must define exactly one of `loss` and `update`.")
         self.automatic_optimization = False
         self.replicas, self.chunk, self.log_every, self.seed = replicas, chunk, log_every, seed
+        self.stops: tuple[int, ...] = ()  # a chunk ends at multiples of these too
         self.compiled, self.precision = compile, DTYPES[dtype]
         self.history = History()
         self.copies: Replicas | None = None
@@ -432,21 +433,28 @@ def _sliced(tree: Any, ids: list[int]) -> Any:
 
 
 class Checkpoints(Callback):
-    """Saves `step=….ckpt` every `every` optimiser steps and at the end; keeps the last two.
+    """Saves `step=….ckpt` every `every` optimiser steps and at the end; keeps the last two, or a whole trajectory.
 
     A file is written beside and renamed, so a run killed in the middle of a write resumes from the one before.
 
     Args:
         folder: where the files go.
         every: optimiser steps between two files; a chunk that crosses a multiple is finished first.
+        trajectory: save step 0 too, exactly the multiples of `every`, and keep every file.
     """
 
-    def __init__(self, folder: Path, every: int):
-        self.folder, self.every = folder, every
+    def __init__(self, folder: Path, every: int, trajectory: bool = False):
+        self.folder, self.every, self.trajectory = folder, every, trajectory
         self._saved = 0
+
+    def setup(self, trainer: L.Trainer, module: Any, stage: str) -> None:
+        if self.trajectory:
+            module.stops = (*module.stops, self.every)
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self._saved = trainer.global_step
+        if self.trajectory and trainer.global_step == 0:
+            self.save(trainer)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         if trainer.global_step // self.every > self._saved // self.every:
@@ -463,7 +471,7 @@ class Checkpoints(Callback):
         if trainer.is_global_zero:
             with write_beside(path) as beside:
                 trainer.save_checkpoint(beside)
-            for old in checkpoints(self.folder)[:-2]:
+            for old in [] if self.trajectory else checkpoints(self.folder)[:-2]:
                 old.unlink()
         else:
             trainer.save_checkpoint(path)  # takes part in the gathering; only rank 0 writes

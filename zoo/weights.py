@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from zoo.history import History
 
 TASK = "task."
+DTYPES = ("float32", "float64")
+_KINDS: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "dict": dict, "list": list}
 
 
 class WeightError(ZooError):
@@ -138,7 +141,7 @@ def read_record(path: Path) -> Record:
     """Reads a record.
 
     Raises:
-        WeightError: a field is missing or unknown.
+        WeightError: a field is missing, unknown, or not of its kind.
     """
     values = read_json(path)
     known = {f.name: f for f in dataclasses.fields(Record)}
@@ -153,24 +156,32 @@ def read_record(path: Path) -> Record:
     if missing or unknown:
         what = [f"has no {', '.join(missing)}"] * bool(missing) + [f"has unknown {', '.join(unknown)}"] * bool(unknown)
         raise WeightError(f"{path} is not a weight's record: it {' and '.join(what)}.")
+    for name, value in values.items():
+        kind = _KINDS[str(known[name].type).split("[")[0]]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise WeightError(f"{path} is not a weight's record: its {name} is {str(value)[:60]!r}.")
+    if values["dtype"] not in DTYPES or values["replicas"] < 1 or not re.fullmatch(r"\w[\w.+=-]*", values["tag"]):
+        has = ", ".join(f"{name} {str(values[name])[:60]!r}" for name in ("tag", "dtype", "replicas"))
+        raise WeightError(f"{path} is not a weight's record: it has {has}.")
     return Record(**values)
 
 
-def read_weight(path: Path) -> Weight:
-    """Reads the weight whose record is `path` (JSON; the safetensors file lies beside it).
+def read_weight(path: Path, tensors_path: Path | None = None) -> Weight:
+    """Reads the weight whose record is `path` (JSON; the safetensors file lies beside it if it is not given).
 
     Raises:
         WeightError: the file is missing, damaged, a pickle, or does not fit the network of the record; one sentence.
     """
     record = read_record(path)
-    tensors = _read_tensors(path.with_suffix(".safetensors"), record)
+    tensors = _read_tensors(tensors_path or path.with_suffix(".safetensors"), record)
     task = {name.removeprefix(TASK): t for name, t in tensors.items() if name.startswith(TASK)}
     parameters = {name: t for name, t in tensors.items() if not name.startswith(TASK)}
     cls = network_class(record.system, record.network)
     try:
         skeleton = cls(**record.arguments)
-    except (TypeError, ValueError) as error:
-        raise WeightError(f"{path} does not fit {record.network}: {error}.") from None
+    except Exception as error:  # arguments come from a file, and a constructor is free in what it raises
+        says = " ".join(str(error).split()).rstrip(".")
+        raise WeightError(f"{path} does not fit {record.network}: {says}.") from None
     _check(path, record, skeleton, parameters)
     network = Replicas([skeleton]).with_tensors(parameters).requires_grad_(True)
     return Weight(record.system, record.tag, network, task, record)
@@ -186,8 +197,6 @@ def _read_tensors(path: Path, record: Record) -> dict[str, Tensor]:
         content = path.read_bytes()
     except FileNotFoundError:
         raise WeightError(f"{path} is missing beside its record.") from None
-    if content[:1] == b"\x80" or content[:2] == b"PK":
-        raise WeightError(f"{path} is a pickle, which the zoo never reads: convert it to safetensors.")
     if len(content) != record.size:
         raise WeightError(f"{path} has {len(content)} bytes where its record says {record.size}: fetch it again.")
     found = hashlib.sha256(content).hexdigest()
@@ -198,6 +207,8 @@ def _read_tensors(path: Path, record: Record) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(content)
     except (SafetensorError, ValueError) as error:
+        if content[:1] == b"\x80" or content[:2] == b"PK":  # asked only here: a safetensors file may begin so too
+            raise WeightError(f"{path} is a pickle, which the zoo never reads: convert it to safetensors.") from None
         raise WeightError(f"{path} is not a safetensors file ({error}).") from None
 
 

@@ -1,4 +1,4 @@
-"""The command line: `zoo list | show | ask | verify | train | sweep | figures | construct | ship | silver | kg`."""
+"""The command line: `zoo list | show | ask | verify | train | sweep | figures | construct | ship | publish | audit | silver | kg`."""
 
 from __future__ import annotations
 
@@ -63,6 +63,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--tag", help="name of the weight, if not the recipe's")
     one.add_argument("--runs", metavar="FOLDER", help="where run directories go (runs)")
     one.add_argument("--every", type=int, metavar="STEPS", help="optimiser steps between checkpoints")
+    one.add_argument(
+        "--keep-every", type=int, metavar="STEPS", help="keep a trajectory: checkpoints from step 0 on, for `zoo audit`"
+    )
     one.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="auto")
     one.add_argument("--print_config", action="store_true", help="print the resolved recipe and stop")
 
@@ -121,6 +124,19 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("file", metavar="FILE")
     one.add_argument("--check", action="store_true", help="read the whole file and compare its checksums")
     one.add_argument("--json", action="store_true", help="for machines")
+
+    one = commands.add_parser("publish", help="verify weights and put them on the Hugging Face Hub, in one commit")
+    one.add_argument("names", nargs="+", metavar="NAME", help="a weight, several of one system, or a system")
+    one.add_argument("--repo", required=True, metavar="ORG/NAME", help="made if it is not there")
+    one.add_argument("--private", action="store_true", help="make a new repository private")
+    one.add_argument("--tag", help="of the published revision, as v1; a tag does not move")
+    one.add_argument("--dry-run", action="store_true", help="verify and compare, and send nothing")
+    one.add_argument("--out", metavar="FOLDER", help="write the repository's files there too")
+    one.add_argument("--allow-differs", action="store_true", help="state on the card what differs from the record")
+
+    one = commands.add_parser("audit", help="check the trajectory of a run, step by step, before it is published")
+    one.add_argument("run", metavar="RUN", help="directory of a run trained with --keep-every")
+    one.add_argument("--samples", type=int, default=3, metavar="N", help="intervals to train again (3; the ends first)")
     return top
 
 
@@ -158,6 +174,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from zoo.cli.sweep import sweep
 
             return sweep(options, rest)
+        if options.command in ("publish", "audit"):
+            from zoo.cli import publish
+
+            return publish.publish(options) if options.command == "publish" else publish.audit(options)
         from zoo.cli import make
 
         return {"figures": make.figures, "construct": make.construct, "ship": make.ship}[options.command](options)

@@ -2,7 +2,7 @@
 
 runs/<system>/<tag>/<time>-<id>/
     recipe.yaml  environment.json  log.txt  history.parquet  claims.json
-    checkpoints/  figures/  weights/  wandb/
+    checkpoints/  trajectory/ (with --keep-every)  figures/  weights/  wandb/
 """
 
 from __future__ import annotations
@@ -54,6 +54,9 @@ def train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         overrides.append(f"--seed_everything={options.seed}")
     if options.replicas is not None:
         overrides.append(f"--model.replicas={options.replicas}")
+    for option, steps in (("--every", options.every), ("--keep-every", options.keep_every)):
+        if steps is not None and steps < 1:
+            raise ZooError(f"{option} must be at least 1, got {steps}.")
     if (options.recipe is None) == (options.resume is None):
         raise ZooError("zoo train needs a recipe, as single_location/manifold, or --resume with a run directory.")
     if options.resume:
@@ -71,7 +74,7 @@ def train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     if options.print_config:
         print(yaml.safe_dump(found.resolved(), sort_keys=False, allow_unicode=True), end="")
         return 0
-    stopped = execute(found, path, options.wandb, options.every, resume=bool(options.resume))
+    stopped = execute(found, path, options.wandb, options.every, options.keep_every, resume=bool(options.resume))
     if stopped:
         print(f"stopped by {stopped.name}; go on with: zoo train --resume {path}")
         return 128 + stopped.value
@@ -94,10 +97,18 @@ def new_directory(recipe: Recipe, root: Path) -> Path:
 
 
 def execute(
-    recipe: Recipe, path: Path, wandb: str, every: int | None, *, resume: bool = False, judge: bool = True
+    recipe: Recipe,
+    path: Path,
+    wandb: str,
+    every: int | None,
+    keep_every: int | None = None,
+    *,
+    resume: bool = False,
+    judge: bool = True,
 ) -> signal.Signals | None:
     """Trains, writes the run directory `path`, and (with `judge`) draws the figures and measures the claims.
 
+    Checkpoints are written every `every` optimiser steps, and with `keep_every` a trajectory that is kept whole.
     Returns the signal that stopped the run, or None.
 
     Raises:
@@ -113,6 +124,7 @@ def execute(
     given = trainer_options.pop("callbacks", None) or []
     steps = trainer_options.get("max_steps", -1)
     saving = Checkpoints(path / "checkpoints", every or (max(1, steps // 10) if steps > 0 else data.steps_per_epoch))
+    kept = [Checkpoints(path / "trajectory", keep_every, trajectory=True)] if keep_every is not None else []
     found = checkpoints(path / "checkpoints") if resume else []
     if resume and not found:
         raise ZooError(f"{path} has no checkpoint to resume from: train the recipe again.")
@@ -125,7 +137,7 @@ def execute(
             | {
                 "logger": logger or False,
                 # the user's first, so that a checkpoint holds what they add to the history of its step
-                "callbacks": [*given, saving, stop, StepProgress()],
+                "callbacks": [*given, *kept, saving, stop, StepProgress()],
                 "enable_checkpointing": False,
                 "enable_progress_bar": True,
                 "enable_model_summary": False,

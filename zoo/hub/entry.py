@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 HELP = """{title}. {summary}
 
 Arguments:
-    weights: tag of a shipped weight, or None for an untrained network.
+    weights: tag of a shipped weight, "hf://ORG/NAME[/TAG][@REVISION]" for one on the Hugging Face Hub, or None for an
+        untrained network.
     replica: number of the seed, or "all" for a network that puts an axis of seeds before its output.
     network: class of an untrained network, one of {networks}.
     arguments: of an untrained network; those left out are {example}.
@@ -51,7 +52,11 @@ class Entry:
         if network or arguments:
             given = ", ".join([*(["network"] if network else []), *arguments])
             raise zoo.ZooError(f"A trained {self.__name__} has the network of its record: leave out {given}.")
-        return zoo.load(f"{self.__name__}.{weights}", replica)
+        if not weights.startswith("hf://"):
+            return zoo.load(f"{self.__name__}.{weights}", replica)
+        if (found := zoo.record(weights).system) != self.__name__:
+            raise zoo.ZooError(f"{weights} is a weight of {found}, not of {self.__name__}.")
+        return zoo.load(weights, replica)
 
     @property
     def __doc__(self) -> str:  # type: ignore[override]
