@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -278,6 +279,18 @@ def with_forms(dialogues: Iterable[Dialogue], forms: Mapping[tuple[str, int], st
 # The corpora.
 
 
+def folder(root: str | None, name: str) -> Path:
+    """Where a corpus is: `root`, or `$ZOO_DATA/<name>`.
+
+    Raises:
+        ZooError: neither is given.
+    """
+    home = os.environ.get("ZOO_DATA")
+    if root is None and not home:
+        raise ZooError(f"There is no folder to read {name} from: give it as --data.root or put it at $ZOO_DATA/{name}.")
+    return Path(root) if root is not None else Path(home or "") / name
+
+
 class SyntheticParsingData(ParsingData):
     """Generated dialogues over a generated graph; see `datamodules.synthetic_dialogues`.
 
@@ -345,26 +358,27 @@ class CSQAParsingData(ParsingData):
     """CSQA in its official format, or its public sample; see `datamodules.csqa`.
 
     Args:
-        root: the folder with the dialogues.
+        root: the folder with the dialogues; None means `$ZOO_DATA/csqa`.
         graph: a graph's file from `zoo kg build`; by default the sample's fragment, or one built from the release's files.
         limit: at most that many dialogues of each split.
         others: of `ParsingData`.
     """
 
-    def __init__(self, *, root: str = "csqa", graph: str | None = None, limit: int | None = None, **options: Any):
+    def __init__(self, *, root: str | None = None, graph: str | None = None, limit: int | None = None, **options: Any):
         super().__init__(**options)
         self.root, self.graph, self.limit = root, graph, limit
 
     @functools.cached_property
     def corpus(self) -> Corpus:
-        return csqa.load(self.root, graph=self.graph, cache=self.cache, limit=self.limit, strict=False)
+        root = folder(self.root, "csqa")
+        return csqa.load(root, graph=self.graph, cache=self.cache, limit=self.limit, strict=False)
 
 
 class ConvQuestionsParsingData(ParsingData):
     """ConvQuestions over a graph of the user's; its questions come without forms, so `forms` of a search are needed to train.
 
     Args:
-        root: the folder with the conversations. graph: a graph's file from `zoo kg build`.
+        root: the folder with the conversations; None means `$ZOO_DATA/convquestions`. graph: a graph's file from `zoo kg build`.
         train_split, valid_split: which of "train", "dev" and "test" to train on and to score.
         domains: of the conversations.
         others: of `ParsingData`.
@@ -373,7 +387,7 @@ class ConvQuestionsParsingData(ParsingData):
     def __init__(
         self,
         *,
-        root: str = "convquestions",
+        root: str | None = None,
         graph: str | None = None,
         train_split: Literal["train", "dev", "test"] = "train",
         valid_split: Literal["train", "dev", "test"] = "dev",
@@ -394,7 +408,8 @@ class ConvQuestionsParsingData(ParsingData):
         if self.forms is None:
             raise ZooError("ConvQuestions has no logical forms: search some and give their file as --data.forms.")
         graph = KnowledgeGraph.open(self.graph)
-        read = {ours: convquestions.read(self.root, theirs, domains=domains) for ours, theirs in self.sources.items()}
+        root = folder(self.root, "convquestions")
+        read = {ours: convquestions.read(root, theirs, domains=domains) for ours, theirs in self.sources.items()}
         splits = {ours: tuple(convquestions.dialogue(one, graph) for one in found) for ours, found in read.items()}
         told = {"name": "ConvQuestions", "licence": convquestions.LICENCE, "graph": self.graph} | self.sources
         return Corpus(graph, splits, provenance=told)

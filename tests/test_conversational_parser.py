@@ -6,6 +6,7 @@ import dataclasses
 import io
 import itertools
 import json
+import lzma
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ from zoo.knowledge.grammar import (
 )
 from zoo.knowledge.graph import KnowledgeGraph
 from zoo.knowledge.linking import Labels, annotated, check_setting
-from zoo.knowledge.packing import pack, unpack
+from zoo.knowledge.packing import LARGEST, pack, unpack
 from zoo.models.conversational_parser.decoding import Automaton, beam, greedy
 from zoo.models.conversational_parser.module import FormTraining, is_right
 from zoo.models.conversational_parser.network import END, Dropout, StructuredParser
@@ -313,6 +314,8 @@ def test_a_graph_travels(graph: KnowledgeGraph) -> None:
     for broken in (packed[:1000], b"", packed[:-5] + b"12345"):
         with pytest.raises(ZooError, match="damaged"):
             unpack(broken)
+    with pytest.raises(ZooError, match="larger than"):  # a bomb
+        unpack(lzma.compress(bytes(LARGEST + 1), preset=0))
 
 
 # Linking by labels.

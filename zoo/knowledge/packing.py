@@ -10,6 +10,8 @@ import numpy as np
 from zoo.knowledge.graph import KnowledgeGraph
 from zoo.registry import ZooError
 
+LARGEST = 1 << 28  # bytes that a weight of any origin may unpack to
+
 
 def pack(graph: KnowledgeGraph) -> bytes:
     """Header and arrays in one compressed piece; equal graphs give equal bytes."""
@@ -26,7 +28,11 @@ def unpack(packed: bytes) -> KnowledgeGraph:
         ZooError: the bytes are damaged.
     """
     try:
-        text, _, data = lzma.decompress(packed).partition(b"\n")
+        opened = lzma.LZMADecompressor()
+        content = opened.decompress(packed, LARGEST)
+        if not opened.eof:
+            raise ZooError(f"A packed graph is damaged, or larger than {LARGEST:,} bytes: fetch its weight again.")
+        text, _, data = content.partition(b"\n")
         header = json.loads(text)
         arrays, at = {}, 0
         for name, kind, count in header["arrays"]:
