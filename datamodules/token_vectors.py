@@ -42,7 +42,7 @@ class PretrainedVectors:
             from transformers import AutoModel, AutoTokenizer
         except ImportError:
             raise ZooError(
-                "Token vectors of a pre-trained encoder need transformers: pip install transformers."
+                "Token vectors of a pre-trained encoder need transformers: pip install -e '.[parser]'."
             ) from None
         self.folder = str(folder)
         if not (Path(folder) / "config.json").is_file():

@@ -907,11 +907,11 @@ def test_a_parser_is_trained_on_token_vectors(data: SyntheticParsingData, monkey
 
 
 def test_vectors_of_a_pretrained_model(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
-    (tmp_path / "vocab.txt").write_text(
-        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "which", "ci", "##ty", "?"])
-    )
-    transformers.BertTokenizerFast(vocab_file=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    import transformers
+
+    pieces_known = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "which", "ci", "##ty", "?"]
+    vocabulary = {piece: i for i, piece in enumerate(pieces_known)}
+    transformers.BertTokenizerFast(vocab=vocabulary).save_pretrained(tmp_path)
     shape = {
         "hidden_size": 12,
         "num_hidden_layers": 1,
@@ -932,7 +932,7 @@ def test_vectors_of_a_pretrained_model(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ZooError, match=r"need transformers|holds no config\.json"):
+    with pytest.raises(ZooError, match=r"holds no config\.json"):
         PretrainedVectors(tmp_path)
 
 
