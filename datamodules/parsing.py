@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -33,7 +33,6 @@ from zoo.knowledge.packing import pack
 from zoo.registry import ZooError
 
 POOL = 16  # batches whose questions are sorted by length together
-TRAVELS = 200_000  # triples of a graph that still travels with a weight
 Ints = NDArray[Any]
 
 
@@ -57,6 +56,8 @@ class ParsingData(StreamData):
     """
 
     validation_split = "valid"
+
+    graph_travels: ClassVar[bool] = False  # with a weight; real data stay where they are
 
     def __init__(
         self,
@@ -125,10 +126,10 @@ class ParsingData(StreamData):
         return self._contexts[split]
 
     def task(self, replica: int) -> Batch:
-        """What a parser needs besides its parameters: {"vocabulary", "settings", "graph"} as bytes; no large graph."""
+        """What a parser needs besides its parameters, as bytes: {"vocabulary", "settings"}, and a generated "graph"."""
         settings = self.options | {"width": self.encoder.width if self.encoder else 0, "longest": self.longest}
         found = {"vocabulary": self.vocabulary.to_bytes(), "settings": json.dumps(settings).encode()}
-        if self.corpus.graph.triples <= TRAVELS:
+        if self.graph_travels:
             found["graph"] = pack(self.corpus.graph)
         return {name: torch.frombuffer(bytearray(packed), dtype=torch.uint8) for name, packed in found.items()}
 
@@ -306,6 +307,8 @@ class SyntheticParsingData(ParsingData):
         templates: folder of CSQA's sample, whose real wordings simple questions then use too (hard setting).
         others: of `ParsingData`.
     """
+
+    graph_travels = True
 
     def __init__(
         self,

@@ -41,7 +41,9 @@ def test_shell_blocks_are_the_known_ones() -> None:
     assert f"{SHELL[1]} || exit 1" in gate
 
 
-@pytest.mark.parametrize("line", [part for line in SHELL for part in line.split(" && ") if part.startswith("zoo ")])
+@pytest.mark.parametrize(
+    "line", [part for line in SHELL for part in line.split(" && ") if part.startswith(("zoo ", "echo "))]
+)
 def test_zoo_commands_run(line: str, root: Path, tmp_path: Path) -> None:
     if line.startswith(("zoo train", "zoo sweep")):
         # Beside the code a second test would find the points of the sweep done.

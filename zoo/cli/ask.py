@@ -95,7 +95,8 @@ def shown(reply: Any) -> str:
 def _input(reply: Any) -> Iterator[str]:
     value = reply.structured.to_json(reply.parser.graph, reply.parser.context.vocabulary)
     for said in value["utterances"]:
-        yield f"{said['speaker'].lower()} -{said['lag']}  {' '.join(said['tokens'])}"[:200]
+        before = ", before" if said["lag"] else ""
+        yield f"{said['speaker'].lower()}{before}  {' '.join(said['tokens'])}"[:200]
     for one in value["entities"]:
         relations = ", ".join(one["relations"][:6]) + (", …" if len(one["relations"]) > 6 else "")
         yield f"[{one['slot']}] {one['entity']}: {one['class'] or 'no class'}, {one['source']}; {relations}"

@@ -21,6 +21,7 @@ from datamodules.synthetic_dialogues import generate
 from datamodules.synthetic_graph import synthetic_graph
 from zoo.claims import AtLeast, AtMost, Between, Claim, Measured, Near, Retrain, Skip
 from zoo.history import Run
+from zoo.knowledge.context import Vocabulary
 from zoo.knowledge.executor import Executor
 from zoo.knowledge.grammar import operators_of
 from zoo.knowledge.identities import violations
@@ -178,7 +179,7 @@ def scored_weight(weight: Weight, split: str) -> list[Scored]:
         settings = settings_of(bytes(weight.task["settings"][0].numpy()))
         parser = Parser(
             network,
-            network.parser.context.vocabulary,
+            Vocabulary.from_bytes(bytes(weight.task["vocabulary"][0].numpy())),
             corpus.graph_of(split),
             linking=options.get("linking", "oracle_current"),
             settings=settings,

@@ -130,7 +130,7 @@ class Parser:
             )
         if "graph" not in packed:
             raise ZooError(
-                "This weight was trained on a graph too large to travel with it: make a Parser with the graph."
+                "This weight was trained on data that do not travel with it: make a Parser with their graph."
             )
         return cls(
             network,
