@@ -13,9 +13,9 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.classification import held_out, scores
 from zoo.depth.regularity import jumps
 from zoo.models.neural_ode_resnet import theory
 from zoo.models.neural_ode_resnet.descent import clipped
@@ -218,20 +218,15 @@ class NodeConvTraining(ZooModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9, weight_decay=self.weight_decay)
 
-    def _scores(self, network: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Loss and hit of every image whose target is not -1, else zero: (b,), (b,)."""
-        targets = batch["targets"]
-        logits = network(batch["images"].to(self.precision) / 255)
-        losses = F.cross_entropy(logits, targets, ignore_index=-1, reduction="none")
-        return losses, (logits.argmax(-1) == targets).to(logits.dtype)
+    def _logits(self, network: Any, batch: dict[str, Tensor]) -> Tensor:
+        return network(batch["images"].to(self.precision) / 255)
 
     def loss(self, network: Any, batch: dict[str, Tensor], task: dict[str, Tensor]) -> dict[str, Tensor]:
-        losses, hits = self._scores(network, batch)
+        losses, hits = scores(self._logits(network, batch), batch["targets"])
         return {"loss": losses.mean(), "accuracy": hits.mean()}
 
     def evaluate(self, network: Any, batch: dict[str, Tensor], task: dict[str, Tensor]) -> dict[str, Tensor]:
-        losses, hits = self._scores(network, batch)
-        return {"val_loss": losses.sum() * batch["weight"], "val_accuracy": hits.sum() * batch["weight"]}
+        return held_out(self._logits(network, batch), batch)
 
     def measure(self, network: Any, task: dict[str, Tensor], step: Tensor) -> dict[str, Tensor]:
         if self.given["depth"] < 2:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from datamodules.stream import generator
+from zoo.classification import held_out, scores
 from zoo.history import History, NotMeasured
 from zoo.models.ode_generalization import theory
 from zoo.models.ode_generalization.network import TimeResNet
@@ -130,14 +130,8 @@ class GapTraining(ZooModule):
         pixels = images.to(self.precision)
         return pixels if images.is_floating_point() else pixels / 255
 
-    def _losses(self, network: Any, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and hit of every image whose target is not -1, else zero: (b,), (b,)."""
-        logits = network(self._pixels(images))
-        losses = F.cross_entropy(logits, targets, ignore_index=-1, reduction="none")
-        return losses, (logits.argmax(-1) == targets).to(logits.dtype)
-
     def loss(self, network: Any, batch: dict[str, Tensor], task: dict[str, Tensor]) -> dict[str, Tensor]:
-        losses, hits = self._losses(network, batch["images"], batch["targets"])
+        losses, hits = scores(network(self._pixels(batch["images"])), batch["targets"])
         count = (batch["targets"] >= 0).sum()
         running = losses.sum() / count
         rough = theory.penalty(self.penalty, network.W, self.signed)
@@ -155,12 +149,12 @@ class GapTraining(ZooModule):
             train: Any = self.trainer.datamodule.train  # type: ignore[attr-defined]
             images, labels = train.images[: self.probe].to(self.device), train.labels[: self.probe].to(self.device)
             self._probe = list(zip(images.split(500), labels.split(500), strict=True))
-        total = torch.stack([self._losses(network, images, labels)[0].sum() for images, labels in self._probe]).sum()
+        losses = [scores(network(self._pixels(images)), labels)[0].sum() for images, labels in self._probe]
+        total = torch.stack(losses).sum()
         return found | {"train_loss": total / sum(len(labels) for _, labels in self._probe)}
 
     def evaluate(self, network: Any, batch: dict[str, Tensor], task: dict[str, Tensor]) -> dict[str, Tensor]:
-        losses, hits = self._losses(network, batch["images"], batch["targets"])
-        return {"val_loss": losses.sum() * batch["weight"], "val_accuracy": hits.sum() * batch["weight"]}
+        return held_out(network(self._pixels(batch["images"])), batch)
 
     def derived(self, row: Any) -> dict[str, Tensor]:
         if "val_loss" not in row:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.classification import held_out, scores
 from zoo.models.rnn_signature import theory
 from zoo.models.rnn_signature.network import ResidualRNN
 from zoo.training import ZooModule
@@ -92,14 +92,11 @@ class SignatureTraining(ZooModule):
             theory.code_norm(then, network.h_0, *readout, self.order),
         )
 
-    def _scores(self, network: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Loss and hit of every series whose target is not -1, else zero: (b,), (b,)."""
-        logits = network(batch["series"].to(self.precision))
-        losses = F.cross_entropy(logits, batch["targets"], ignore_index=-1, reduction="none")
-        return losses, (logits.argmax(-1) == batch["targets"]).to(logits.dtype)
+    def _logits(self, network: Any, batch: dict[str, Tensor]) -> Tensor:
+        return network(batch["series"].to(self.precision))
 
     def loss(self, network: Any, batch: dict[str, Tensor], task: dict[str, Tensor]) -> dict[str, Tensor]:
-        losses, hits = self._scores(network, batch)
+        losses, hits = scores(self._logits(network, batch), batch["targets"])
         loss = losses.mean()
         if max(self.penalties) > 0:
             correct, code = self._norms(network, task)
@@ -112,5 +109,4 @@ class SignatureTraining(ZooModule):
         return {"norm": norm, "code_norm": code_norm, "frobenius": weights.square().sum().sqrt()}
 
     def evaluate(self, network: Any, batch: dict[str, Tensor], task: dict[str, Tensor]) -> dict[str, Tensor]:
-        losses, hits = self._scores(network, batch)
-        return {"val_loss": losses.sum() * batch["weight"], "val_accuracy": hits.sum() * batch["weight"]}
+        return held_out(self._logits(network, batch), batch)
