@@ -12,13 +12,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from datamodules.corpus import Held
 from datamodules.image_files import JPEG, LICENCES, Split, read
-from datamodules.stream import Batch, StreamData, cuts, generator
+from datamodules.labelled import LabelledData
+from datamodules.stream import Batch, generator
 from zoo.registry import ZooError
 
 
-class ImageData(StreamData):
+class ImageData(LabelledData):
     """Batches of images, {"images": (b, c, y, x) uint8, "targets": (b,)}; validation on the test set.
 
     Every epoch goes once through the training set in a random order of its own, but for the last images that fill no batch.
@@ -39,6 +39,9 @@ class ImageData(StreamData):
         ZooError: no data, damaged data, or fewer images than one batch.
     """
 
+    inputs = "images"
+    order_key = "ImageData"
+
     def __init__(
         self,
         *,
@@ -51,16 +54,14 @@ class ImageData(StreamData):
         seed: int = 0,
         steps_per_epoch: int | None = None,
     ):
-        super().__init__(seed=seed, steps_per_epoch=steps_per_epoch or 1)
+        super().__init__(batch_size=batch_size, seed=seed, steps_per_epoch=steps_per_epoch)
         if name not in LICENCES:
             raise ZooError(f"name must be one of {', '.join(LICENCES)}, got {name!r}.")
         if batch_size < 1 or (samples is not None and samples < 1):
             raise ZooError(f"batch_size and samples must be at least 1, got {batch_size} and {samples}.")
-        self.dataset, self.batch_size, self.samples, self.augment = name, batch_size, samples, augment
+        self.dataset, self.samples, self.augment = name, samples, augment
         self.root = Path(root) if root is not None else None
         self.cache = Path(cache).expanduser() if cache is not None else None
-        self._full_epochs = steps_per_epoch is None
-        self._orders: dict[int, tuple[int, Tensor]] = {}
 
     @functools.cached_property
     def train(self) -> Split:
@@ -76,47 +77,25 @@ class ImageData(StreamData):
         """The test images, read on first use."""
         return read(self.dataset, "test", self.root, self.cache)
 
-    def _per_epoch(self, world: int) -> int:
-        count = len(self.train.labels) // (self.batch_size * world)
-        if count == 0:
-            raise ZooError(
-                f"{self.dataset} has {len(self.train.labels)} training images here, fewer than one batch of "
-                f"{self.batch_size * world}."
-            )
-        return count
+    @property
+    def training(self) -> tuple[Tensor, Tensor]:
+        return self.train.images, self.train.labels
 
-    def setup(self, stage: str) -> None:
-        if stage == "fit" and self._full_epochs:
-            self.steps_per_epoch = self._per_epoch(self.trainer.world_size if self.trainer is not None else 1)
+    @property
+    def held(self) -> tuple[Tensor, Tensor]:
+        return self.test.images, self.test.labels
 
     def task(self, replica: int) -> Batch:
         """{"shape": (3,) the numbers c, y, x, "classes": ()}."""
         return {"shape": torch.tensor(self.train.images.shape[1:]), "classes": torch.tensor(10)}
 
     def batches(self, replica: int, start: int, stop: int, rank: int, world: int) -> Batch:
-        per_epoch, rows, pieces = self._per_epoch(world), self.batch_size * world, []
-        for first, last in cuts(start, stop, per_epoch):
-            steps = torch.arange(first % per_epoch, first % per_epoch + last - first)[:, None]
-            own = rank * self.batch_size + torch.arange(self.batch_size)
-            pieces.append(self._order(first // per_epoch)[steps * rows + own])
-        chosen = torch.cat(pieces)
-        images = self.train.images.index_select(0, chosen.flatten()).unflatten(0, chosen.shape)
+        found = super().batches(replica, start, stop, rank, world)
         if self.augment:
             keys = (generator("ImageData", self.seed, "augment", rank, step) for step in range(start, stop))
-            images = torch.stack([moved(batch, key) for batch, key in zip(images, keys, strict=True)])
-        return {"images": images, "targets": self.train.labels[chosen]}
-
-    def stacked(self, replicas: Any, start: int, stop: int, rank: int, world: int) -> Batch:
-        """One batch a step for all replicas, seen as (steps, r, ...) without a copy."""
-        one = self.batches(0, start, stop, rank, world)
-        return {name: leaf.unsqueeze(1).expand(-1, len(replicas), *leaf.shape[1:]) for name, leaf in one.items()}
-
-    def _order(self, epoch: int) -> Tensor:
-        slot = epoch % 2  # a chunk can touch two epochs
-        if slot not in self._orders or self._orders[slot][0] != epoch:
-            key = generator("ImageData", self.seed, "train", epoch)
-            self._orders[slot] = epoch, torch.randperm(len(self.train.labels), generator=key)
-        return self._orders[slot][1]
+            moving = zip(found["images"], keys, strict=True)
+            found["images"] = torch.stack([moved(batch, key) for batch, key in moving])
+        return found
 
     def provenance(self) -> dict[str, Any]:
         copy = " (JPEG copy)" if any(name.startswith(JPEG) for name in self.train.hashes) else ""
@@ -127,13 +106,6 @@ class ImageData(StreamData):
             "samples": len(self.train.labels),
             "seed": self.seed,
         }
-
-    def val_dataloader(self) -> Held:
-        """The test set in its order, each image once, in batches of 500."""
-        trainer: Any = self.trainer
-        rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-        pieces = zip(self.test.images.split(500), self.test.labels.split(500), strict=True)
-        return Held([{"images": images, "targets": labels} for images, labels in pieces], rank, world)
 
 
 def moved(images: Tensor, generator: torch.Generator, by: int = 4) -> Tensor:

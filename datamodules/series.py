@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datamodules.corpus import Held
-from datamodules.stream import Batch, StreamData, cuts, generator
+from datamodules.labelled import LabelledData
+from datamodules.stream import Batch
 from datamodules.time_series import LICENCES, SETS, Corpus, read
 from zoo.registry import ZooError
 
 
-class SeriesData(StreamData):
+class SeriesData(LabelledData):
     """Batches {"series": (b, t, c), "targets": (b,)}, channels standardised; validation on the official test set.
 
     Every epoch goes once through the training set in a random order of its own, but for the last series that fill no batch.
@@ -35,6 +35,9 @@ class SeriesData(StreamData):
         ZooError: no data, damaged data, or fewer series than one batch.
     """
 
+    inputs = "series"
+    order_key = "SeriesData"
+
     def __init__(
         self,
         *,
@@ -44,30 +47,26 @@ class SeriesData(StreamData):
         seed: int = 0,
         steps_per_epoch: int | None = None,
     ) -> None:
-        super().__init__(seed=seed, steps_per_epoch=steps_per_epoch or 1)
+        super().__init__(batch_size=batch_size, seed=seed, steps_per_epoch=steps_per_epoch)
         if name not in SETS:
             raise ZooError(f"name must be one of {', '.join(SETS)}, got {name!r}.")
         if batch_size < 1:
             raise ZooError(f"batch_size must be at least 1, got {batch_size}.")
-        self.dataset, self.batch_size = name, batch_size
+        self.dataset = name
         self.root = Path(root) if root is not None else None
-        self._full_epochs = steps_per_epoch is None
-        self._orders: dict[int, tuple[int, Tensor]] = {}
 
     @functools.cached_property
     def corpus(self) -> Corpus:
         """Both splits, read on first use."""
         return read(self.dataset, self.root).standardised()
 
-    def _per_epoch(self, world: int) -> int:
-        found, rows = len(self.corpus.train.labels), self.batch_size * world
-        if found < rows:
-            raise ZooError(f"{self.dataset} has {found} training series, fewer than one batch of {rows}.")
-        return found // rows
+    @property
+    def training(self) -> tuple[Tensor, Tensor]:
+        return self.corpus.train.series, self.corpus.train.labels
 
-    def setup(self, stage: str) -> None:
-        if stage == "fit" and self._full_epochs:
-            self.steps_per_epoch = self._per_epoch(self.trainer.world_size if self.trainer is not None else 1)
+    @property
+    def held(self) -> tuple[Tensor, Tensor]:
+        return self.corpus.test.series, self.corpus.test.labels
 
     def task(self, replica: int) -> Batch:
         """{"channels": (), "classes": ()}."""
@@ -75,27 +74,6 @@ class SeriesData(StreamData):
             "channels": torch.tensor(self.corpus.train.series.shape[2]),
             "classes": torch.tensor(self.corpus.classes),
         }
-
-    def batches(self, replica: int, start: int, stop: int, rank: int, world: int) -> Batch:
-        per_epoch, rows, pieces = self._per_epoch(world), self.batch_size * world, []
-        for first, last in cuts(start, stop, per_epoch):
-            steps = torch.arange(first % per_epoch, first % per_epoch + last - first)[:, None]
-            own = rank * self.batch_size + torch.arange(self.batch_size)
-            pieces.append(self._order(first // per_epoch)[steps * rows + own])
-        chosen = torch.cat(pieces)
-        return {"series": self.corpus.train.series[chosen], "targets": self.corpus.train.labels[chosen]}
-
-    def stacked(self, replicas: Any, start: int, stop: int, rank: int, world: int) -> Batch:
-        """One batch a step for all replicas, seen as (steps, r, ...) without a copy."""
-        one = self.batches(0, start, stop, rank, world)
-        return {name: leaf.unsqueeze(1).expand(-1, len(replicas), *leaf.shape[1:]) for name, leaf in one.items()}
-
-    def _order(self, epoch: int) -> Tensor:
-        slot = epoch % 2  # a chunk can touch two epochs
-        if slot not in self._orders or self._orders[slot][0] != epoch:
-            key = generator("SeriesData", self.seed, "train", epoch)
-            self._orders[slot] = epoch, torch.randperm(len(self.corpus.train.labels), generator=key)
-        return self._orders[slot][1]
 
     def provenance(self) -> dict[str, Any]:
         return {
@@ -105,11 +83,3 @@ class SeriesData(StreamData):
             "samples": len(self.corpus.train.labels),
             "seed": self.seed,
         }
-
-    def val_dataloader(self) -> Held:
-        """The test set in its order, each series once, in batches of 500."""
-        trainer: Any = self.trainer
-        rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-        test = self.corpus.test
-        pieces = zip(test.series.split(500), test.labels.split(500), strict=True)
-        return Held([{"series": series, "targets": labels} for series, labels in pieces], rank, world)

@@ -36,6 +36,7 @@ from zoo.models.scaled_resnet.network import (
     scaled_resnet,
     scaled_resnet20,
     scaled_resnet56,
+    scaled_resnet110,
 )
 
 DOUBLE = torch.float64
@@ -120,6 +121,7 @@ def test_the_network_s_gradients_do_not_depend_on_the_memory(memory):
 def test_the_convolutional_constructors():
     network = scaled_resnet20(beta=0.5, generator=generator())
     assert network.blocks == [3, 3, 3] and scaled_resnet56().blocks == [9, 9, 9]
+    assert scaled_resnet110().blocks == [18, 18, 18]
     images = torch.rand(2, 3, 32, 32, generator=generator(1))
     assert network(images).shape == (2, 10)
     network.beta.fill_(20.0)  # branches off

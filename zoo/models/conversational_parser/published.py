@@ -1,8 +1,8 @@
 """Scores that papers report on CSQA's test set, per question type, and CSQA's own counts of the test questions.
 
 The columns `CHECKED` were recalled, and their mean with the counts below then equals the total that was read elsewhere to the
-last digit: this confirms the sum, not each single cell. `UNCONFIRMED` have no such check, or fail it. All are in percent, F1 for
-sets of entities and accuracy for the last three; they are about the full data set, which is not the zoo's.
+last digit: this confirms the sum, not each single cell. All are in percent, F1 for sets of entities and accuracy for the last
+three; they are about the full data set, which is not the zoo's.
 """
 
 from __future__ import annotations
@@ -48,14 +48,10 @@ CHECKED: Mapping[str, Mapping[str, float]] = {
     OAT: _column(82.69, 79.23, 84.44, 81.57, 74.83, 70.76, float("nan"), 66.39, 71.79, 36.00),
 }
 TOTALS: Mapping[str, float] = {D2A: 64.47, S2A: 66.54, MASP: 70.56, OAT: 75.57}
-LASAGNE, CARTON = "LASAGNE", "CARTON"
 # LASAGNE's own count of the quantitative counts gives its total, so that it is checked too, with that weight.
 LASAGNE_COUNTS: Mapping[str, int] = MappingProxyType({**OFFICIAL_COUNTS, "quantitative count": 24_314})
 LASAGNE_SCORES = _column(87.95, 79.06, 80.09, 89.83, 86.67, 69.77, 69.46, 78.86, 55.18, 53.34)
 LASAGNE_TOTAL = 78.82
-UNCONFIRMED: Mapping[str, Mapping[str, float]] = {
-    CARTON: _column(85.92, 87.09, 85.07, 80.80, 80.62, 62.00, 77.31, 77.82, 57.04, 38.31),
-}
 COVERAGE_D2A: Mapping[str, float] = MappingProxyType(  # README of Dialog-to-Action's code
     {
         "direct": 96.3,

@@ -25,9 +25,6 @@ import torch
 from torch import Tensor
 from torch.func import jacfwd
 
-from zoo.signatures.kernels import features
-from zoo.signatures.signature import with_time
-
 
 class Field(NamedTuple):
     """What the equation needs: W_h (e, e), W_x (e, d), b (e,), and the activation, "tanh" or "logistic"."""
@@ -206,11 +203,6 @@ def code_norm(field: Field, h: Tensor, psi: Tensor, psi_bias: Tensor, depth: int
     """
     fields = closed_fields(field, h, torch.zeros_like(field.W_x[0]), depth)
     return squared_norm(psi @ h + psi_bias, [psi @ level + psi_bias[:, None] for level in fields]).mean()
-
-
-def kernel_features(path: Tensor, depth: int) -> Tensor:
-    """Features 1, S_1, 2! S_2, ..., N! S_N of the path with time, whose inner product is the paper's kernel up to N."""
-    return features(with_time(path), depth, factorial=True)
 
 
 def scaled_norm(start: Tensor, coefficients: list[Tensor], scale: float) -> Tensor:
