@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from datamodules.dialogues import Answer, Dialogue, Pair, find_mentions, tokenise
 from zoo.registry import ZooError
 
@@ -105,16 +107,13 @@ def answers(text: str) -> tuple[Gold, ...]:
 # Files.
 
 
-def files(root: Path, split: str) -> list[Path]:
-    """The files of a split: one of all domains, or one of each.
+def is_folder(root: Path) -> bool:
+    """Whether a folder has conversations."""
+    return any(_named(root, split) for split in SPLITS)
 
-    Raises:
-        ZooError: there is none.
-    """
-    if split not in SPLITS:
-        raise ZooError(f"ConvQuestions has the splits {', '.join(SPLITS)}, not {split!r}.")
-    if not root.is_dir():
-        raise ZooError(f"{root} is not a folder: {HINT}.")
+
+def _named(root: Path, split: str) -> list[Path]:
+    """The files of a split: one of all domains, or one of each."""
     for names in (("ALL",), DOMAINS):
         found = [
             path
@@ -126,6 +125,21 @@ def files(root: Path, split: str) -> list[Path]:
         ]
         if found:
             return found
+    return []
+
+
+def files(root: Path, split: str) -> list[Path]:
+    """The files of a split.
+
+    Raises:
+        ZooError: there is none.
+    """
+    if split not in SPLITS:
+        raise ZooError(f"ConvQuestions has the splits {', '.join(SPLITS)}, not {split!r}.")
+    if not root.is_dir():
+        raise ZooError(f"{root} is not a folder: {HINT}.")
+    if found := _named(root, split):
+        return found
     raise ZooError(f"{root} has no {split} files of ConvQuestions: {HINT}.")
 
 
@@ -218,22 +232,25 @@ def _unflattened(value: dict[str, Any], turns: list[str], where: str) -> list[di
 def dialogue(one: Conversation, graph: KnowledgeGraph) -> Dialogue:
     """The conversation over a graph; `Pair.type` is "" because ConvQuestions has no types.
 
-    The seed entity is the annotation of the first question, if the graph has it. Gold entities that the graph lacks are left
-    out of `Answer.entities`, which is None if the answer is no entity.
+    The seed entity, which the data tell, is an annotation of every question, if the graph has it: named in some, referred to
+    in others. Properties are those of the entities that a question may be about: the seed, and the answer before. Gold
+    entities that the graph lacks are left out of `Answer.entities`, which is None if the answer is no entity.
     """
     seed = graph.entity(one.seed_entity) if graph.has_entity(one.seed_entity) else None
+    annotated = () if seed is None else (seed,)
+    called = [(tokenise(one.seed_text or graph.label(entity)), entity) for entity in annotated]
     pairs = []
+    about = annotated
     for question in one.questions:
         tokens = tokenise(question.text)
         golds = [gold for gold in question.answers if gold.kind == "entity"]
-        ids = tuple(graph.entity(gold.value) for gold in golds if graph.has_entity(gold.value))
-        annotated = () if seed is None or question.turn else (seed,)
-        names = [(tokenise(one.seed_text or graph.label(entity)), entity) for entity in annotated]
+        ids = tuple(dict.fromkeys(graph.entity(gold.value) for gold in golds if graph.has_entity(gold.value)))
+        properties = {p for entity in about for ends in graph.incident(entity) for p in ends}
         replied = tokenise(question.answer_text)
         answer = Answer(
             text=question.answer_text,
-            entities=tuple(sorted(set(ids))) if golds else None,
-            shown=tuple(dict.fromkeys(ids)),
+            entities=tuple(sorted(ids)) if golds else None,
+            shown=ids,
             numbers=tuple(
                 int(gold.value) for gold in question.answers if gold.kind == "number" and gold.value.isdigit()
             ),
@@ -244,13 +261,45 @@ def dialogue(one: Conversation, graph: KnowledgeGraph) -> Dialogue:
                 tokens=tokens,
                 answer=answer,
                 type="",
-                mentions=find_mentions(tokens, names),
+                mentions=find_mentions(tokens, called),
                 entities=annotated,
+                properties=tuple(sorted(properties)),
                 answer_tokens=replied,
                 answer_mentions=find_mentions(replied, [(tokenise(graph.label(entity)), entity) for entity in ids]),
             )
         )
+        about = (*annotated, *ids)
     return Dialogue(str(one.id), tuple(pairs))
+
+
+def names_graph(conversations: Iterable[Conversation], like: KnowledgeGraph) -> KnowledgeGraph:
+    """A graph without a fact: what the conversations name, and properties and classes of another graph to speak about."""
+    from zoo.knowledge.build import from_arrays
+
+    named: dict[str, str] = {}
+    for one in conversations:
+        named.setdefault(one.seed_entity, one.seed_text)
+        for question in one.questions:
+            label = question.answer_text if len(question.answers) == 1 else ""
+            for gold in question.answers:
+                if gold.kind == "entity":
+                    named.setdefault(gold.value, label)
+    labels = {int(name[1:]): label for name, label in named.items() if name[0] == "Q"}
+    numbers = np.array(sorted(labels), dtype=np.int64)
+    none = np.empty(0, np.int64)
+    properties, classes = range(like.properties), range(like.classes)
+    return from_arrays(
+        (none, none, none),
+        (none, none),
+        entities=len(numbers),
+        property_names=[like.property_name(one) for one in properties],
+        class_names=[like.class_name(one) for one in classes],
+        property_labels=[like.property_label(one) for one in properties],
+        class_labels=[like.class_label(one) for one in classes],
+        labels=[labels[int(number)] for number in numbers],
+        entity_numbers=numbers,
+        source="names in ConvQuestions",
+    )
 
 
 def counts(conversations: Iterable[Conversation]) -> dict[str, int]:

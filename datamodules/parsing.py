@@ -30,7 +30,7 @@ from datamodules.wordings import MORE_RELATIONS
 from zoo.knowledge.context import Context, Vocabulary
 from zoo.knowledge.graph import KnowledgeGraph
 from zoo.knowledge.packing import pack
-from zoo.registry import ZooError
+from zoo.registry import ZooError, nearest
 
 POOL = 16  # batches whose questions are sorted by length together
 Ints = NDArray[Any]
@@ -233,7 +233,7 @@ class Shares:
 
 def padded(targets: Sequence[Sequence[int]]) -> Ints:
     """Lists of tokens (n,) -> (n, s) with -1 after their ends."""
-    found = np.full((len(targets), max(map(len, targets), default=1)), -1, np.int32)
+    found = np.full((len(targets), max(1, *map(len, targets))), -1, np.int32)
     for row, target in zip(found, targets, strict=True):
         row[: len(target)] = target
     return found
@@ -378,11 +378,16 @@ class CSQAParsingData(ParsingData):
 
 
 class ConvQuestionsParsingData(ParsingData):
-    """ConvQuestions over a graph of the user's; its questions come without forms, so `forms` of a search are needed to train.
+    """ConvQuestions, asked of a graph of the user's, or of none.
+
+    Its questions come without forms. With `forms` of a search (`zoo silver FOLDER --graph=FILE`) its own `train_split` teaches;
+    without them CSQA's dialogues do, whose properties are Wikidata's too. `asked` are the conversations to rank answers to.
 
     Args:
-        root: the folder with the conversations; None means `$ZOO_DATA/convquestions`. graph: a graph's file from `zoo kg build`.
-        train_split, valid_split: which of "train", "dev" and "test" to train on and to score.
+        root: the folder with the conversations; None means `$ZOO_DATA/convquestions`.
+        graph: a graph's file from `zoo kg build`; without one the asked forms are not executed.
+        csqa: CSQA's folder, if there are no `forms`; None means `$ZOO_DATA/csqa`.
+        train_split: which of "train", "dev" and "test" `forms` are of. test_splits: which to ask at the end.
         domains: of the conversations.
         others: of `ParsingData`.
     """
@@ -392,27 +397,48 @@ class ConvQuestionsParsingData(ParsingData):
         *,
         root: str | None = None,
         graph: str | None = None,
+        csqa: str | None = None,
         train_split: Literal["train", "dev", "test"] = "train",
-        valid_split: Literal["train", "dev", "test"] = "dev",
+        test_splits: Sequence[Literal["dev", "test"]] = ("dev", "test"),
         domains: list[str] | None = None,
         **options: Any,
     ):
         super().__init__(**options)
-        self.root, self.graph, self.domains = root, graph, domains
-        self.sources = {"train": train_split, "valid": valid_split}
+        self.root, self.graph, self.csqa = root, graph, csqa
+        self.train_split, self.test_splits = train_split, tuple(test_splits)
+        self.domains = convquestions.DOMAINS if domains is None else tuple(domains)
+        for name in self.domains:
+            if name not in convquestions.DOMAINS:
+                known = convquestions.DOMAINS
+                raise ZooError(f"ConvQuestions has no domain {name!r} but {', '.join(known)}{nearest(name, known)}")
+        if self.forms is not None and self.graph is None:
+            raise ZooError("Forms are of a graph: give the one that they were searched in as --data.graph too.")
+        if self.forms is not None and self.train_split in self.test_splits:
+            raise ZooError(f"{train_split} conversations cannot both teach and be asked: change --data.test_splits.")
+
+    def _read(self, split: str) -> list[convquestions.Conversation]:
+        return convquestions.read(folder(self.root, "convquestions"), split, domains=self.domains)
+
+    @functools.cached_property
+    def asked(self) -> dict[str, list[convquestions.Conversation]]:
+        """The conversations of each test split."""
+        return {split: self._read(split) for split in self.test_splits}
 
     @functools.cached_property
     def corpus(self) -> Corpus:
-        domains = convquestions.DOMAINS if self.domains is None else self.domains
-        if self.graph is None:
-            raise ZooError(
-                "ConvQuestions has no graph of its own: build one with `zoo kg build`, give it as --data.graph."
-            )
-        if self.forms is None:
-            raise ZooError("ConvQuestions has no logical forms: search some and give their file as --data.forms.")
-        graph = KnowledgeGraph.open(self.graph)
-        root = folder(self.root, "convquestions")
-        read = {ours: convquestions.read(root, theirs, domains=domains) for ours, theirs in self.sources.items()}
-        splits = {ours: tuple(convquestions.dialogue(one, graph) for one in found) for ours, found in read.items()}
-        told = {"name": "ConvQuestions", "licence": convquestions.LICENCE, "graph": self.graph} | self.sources
-        return Corpus(graph, splits, provenance=told)
+        asked = self.asked  # a mistake in these is told before CSQA is read
+        given = None if self.graph is None else KnowledgeGraph.open(self.graph)
+        told = {
+            "name": "ConvQuestions",
+            "licence": convquestions.LICENCE,
+            "graph": self.graph and Path(self.graph).name,
+        }
+        if self.forms is not None and given is not None:
+            read = {"train": self._read(self.train_split), "valid": asked[self.test_splits[0]]}
+            splits = {ours: tuple(convquestions.dialogue(one, given) for one in found) for ours, found in read.items()}
+            return Corpus(given, splits, dict.fromkeys(asked, given), provenance=told | {"taught_by": self.train_split})
+        taught = csqa.load(folder(self.csqa, "csqa"), cache=self.cache, strict=False)
+        named = [one for found in asked.values() for one in found]
+        graph = convquestions.names_graph(named, taught.graph) if given is None else given
+        told |= {"taught_by": taught.provenance.get("name", "CSQA")}
+        return Corpus(taught.graph, taught.splits, dict.fromkeys(asked, graph), taught.left_out, told)

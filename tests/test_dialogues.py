@@ -685,7 +685,7 @@ def test_conversations_become_dialogues(three: KnowledgeGraph, tmp_path: Path) -
     (tmp_path / "dev_set_ALL.json").write_text(json.dumps([conversation()]))
     (one,) = convquestions.read(tmp_path, "dev")
     found = convquestions.dialogue(one, three)
-    assert [pair.entities for pair in found.pairs] == [(0,), (), (), (), ()]
+    assert [pair.entities for pair in found.pairs] == [(0,)] * 5
     assert found.pairs[0].mentions[0].start == 2 and found.pairs[0].answer.entities == (0,)
     flat = conversation(questions=["Who?"] * 5, answers=[["Q1", "yes"]] * 5, answer_texts=["Ann"] * 5)
     (tmp_path / "dev_set_ALL.json").write_text(json.dumps([flat]))

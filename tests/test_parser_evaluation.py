@@ -21,13 +21,11 @@ from zoo.models.conversational_parser import claims
 from zoo.models.conversational_parser.evaluation import (
     Estimate,
     Evaluation,
-    Ranked,
     Scored,
     answerable,
     beside_published,
     canonical,
     evaluate,
-    evaluate_rankings,
     executed,
     score,
     symmetric_properties,
@@ -249,35 +247,6 @@ def test_symmetric_properties() -> None:
         (s, p, o), (np.arange(3), np.zeros(3, int)), entities=3, property_names=["P0", "P1"], class_names=["Q0"]
     )
     assert symmetric_properties(graph) == {0} and symmetric_properties(graph, 0.6) == {0, 1}
-
-
-# Rankings.
-
-
-def test_rankings_in_every_convention() -> None:
-    def ranked(turn: int, ranking: list[list[str]], gold: str, asked: bool = False) -> Ranked:
-        return Ranked("g", turn, ranking, lambda answer: answer == gold, asked)
-
-    questions = [
-        ranked(0, [["a"]], "a"),
-        ranked(1, [["b"], ["c", "a"]], "a"),  # second or third
-        ranked(2, [["no"]], "yes", asked=True),
-        ranked(3, [], "a"),
-    ]
-    found = evaluate_rankings(questions, 10)
-    assert len(found) == 8
-    own = found["turn 0 in, ties shared, yes or no own"]
-    assert (own.p1.value, own.mrr.value, own.hit5.value) == pytest.approx((25, 37.5, 50))
-    both = found["turn 0 out, ties shared, yes or no both"]
-    assert (both.p1.value, both.mrr.value, both.hit5.value) == pytest.approx((0, 100 / 3, 200 / 3))
-    mean = found["turn 0 out, ties expected, yes or no own"]
-    assert mean.mrr.value == pytest.approx(100 * (1 / 2 + 1 / 3) / 2 / 3)
-    (tie,) = {
-        evaluate_rankings([ranked(1, [["a", "b", "c", "d"]], "a")], 0)[
-            "turn 0 in, ties expected, yes or no own"
-        ].p1.value
-    }
-    assert tie == pytest.approx(25)
 
 
 # Published tables and claims.

@@ -94,11 +94,12 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser(
         "silver", help="search logical forms whose value is the gold answer of a dialogue's question"
     )
-    one.add_argument("source", help="CSQA's folder, or synthetic")
+    one.add_argument("source", help="folder of CSQA or of ConvQuestions, or synthetic")
     one.add_argument(
         "--out", required=True, metavar="FILE", help="JSON lines, one per question; its report goes beside it"
     )
     one.add_argument("--split", default="train", help="of the folder (train)")
+    one.add_argument("--graph", metavar="FILE", help="from zoo kg build; ConvQuestions has none of its own")
     one.add_argument("--dialogues", type=int, metavar="N", help="the first N; 3000 if synthetic")
     one.add_argument("--setting", choices=("easy", "hard"), default="easy", help="of synthetic wording (easy)")
     one.add_argument("--seed", type=int, default=0, help="of synthetic graph and dialogues (0)")

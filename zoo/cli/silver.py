@@ -1,4 +1,4 @@
-"""`zoo silver`: searches logical forms whose value is the gold answer, over the dialogues of a folder or generated ones."""
+"""`zoo silver`: searches logical forms whose value is the gold answer, over the dialogues of a folder (CSQA, ConvQuestions) or generated ones."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from zoo.registry import ZooError
 
 def silver(options: argparse.Namespace) -> int:
     """The command: writes the forms, then prints what the full and the restricted grammar cover."""
+    from datamodules import convquestions
     from datamodules.dialogues import Dialogue
     from zoo.knowledge.graph import KnowledgeGraph
     from zoo.models.conversational_parser.silver import default_jobs, search_into
@@ -30,10 +31,17 @@ def silver(options: argparse.Namespace) -> int:
         corpus = SyntheticParsingData(setting=options.setting, count=count, tests=1, seed=options.seed).corpus
         graph, dialogues = corpus.graph, list(corpus.splits["train"])  # those that a training with this seed sees
         source = f"synthetic, {options.setting}, seed {options.seed}, {count} dialogues"
+    elif options.graph and convquestions.is_folder(Path(options.source)):
+        graph = KnowledgeGraph.open(options.graph)
+        conversations = convquestions.read(options.source, options.split)[: options.dialogues]
+        dialogues = [convquestions.dialogue(one, graph) for one in conversations]
+        source = f"ConvQuestions, {options.split}, {len(dialogues)} conversations, {Path(options.graph).name}"
     else:
         from datamodules import csqa
 
-        corpus = csqa.load(options.source, splits=(options.split,), limit=options.dialogues)
+        if not options.graph and convquestions.is_folder(Path(options.source)):
+            raise ZooError(f"{options.source} has conversations and no graph to search in: give one as --graph.")
+        corpus = csqa.load(options.source, graph=options.graph, splits=(options.split,), limit=options.dialogues)
         graph, dialogues = corpus.graph, list(corpus.splits.get(options.split, ()))
         if not dialogues:
             raise ZooError(f"{options.source} has no {options.split} dialogues.")

@@ -1,4 +1,4 @@
-"""Scores of a parser, in every convention that papers on CSQA and ConvQuestions use; a table names the convention of each number.
+"""Scores of a parser, in every convention that papers on CSQA use; a table names the convention of each number.
 
 Entity answers
     macro      mean over questions of the F1 of a question's answer
@@ -21,9 +21,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -408,7 +408,7 @@ def evaluate(scored: Sequence[Scored], resamples: int = 1000, seed: int = 0) -> 
         return weights @ each
 
     def mean(ones: Sequence[Scored], what: Callable[[Scored], float]) -> Means:
-        return _ratio(sums((one.dialogue, what(one)) for one in ones), sums((one.dialogue, 1) for one in ones))
+        return ratio(sums((one.dialogue, what(one)) for one in ones), sums((one.dialogue, 1) for one in ones))
 
     by_type: dict[str, list[Scored]] = defaultdict(list)
     for one in scored:
@@ -425,15 +425,15 @@ def evaluate(scored: Sequence[Scored], resamples: int = 1000, seed: int = 0) -> 
                 sums((one.dialogue, value(one)) for one in known) for value in (_hits, _given, _wanted)
             )
             found["macro"] = mean(known, lambda one: one.f1)
-            found["micro"] = _ratio(2 * hits, given + wanted)
-            found["official"] = _ratio(2 * precision * recall, precision + recall)
+            found["micro"] = ratio(2 * hits, given + wanted)
+            found["official"] = ratio(2 * precision * recall, precision + recall)
             found["exact"] = mean(known, lambda one: one.right)
         else:
             found["accuracy"] = mean(known, lambda one: one.right)
             found["one word"] = mean(known, lambda one: one.one_word)
             if key != "verification":
                 precision, recall = mean(known, lambda one: one.precision), mean(known, lambda one: one.recall)
-                found["words"] = _ratio(2 * precision * recall, precision + recall)
+                found["words"] = ratio(2 * precision * recall, precision + recall)
         if key == CLARIFICATION:
             after = [one for one in scored if one.deferred and one.kind != "none"]
             found["booked"] = mean(after, lambda one: one.f1 if one.type in ENTITY_TYPES else one.right)
@@ -444,11 +444,11 @@ def evaluate(scored: Sequence[Scored], resamples: int = 1000, seed: int = 0) -> 
             without_gold=len(every) - len(known),
             not_executable=sum(not one.executable for one in every),
             headline="macro" if key in ENTITY_TYPES else "accuracy",
-            scores={name: _estimate(values) for name, values in found.items()},
+            scores={name: estimate(values) for name, values in found.items()},
         )
-    overall = {name: _estimate(values) for name, values in _overalls(samples, types).items()}
+    overall = {name: estimate(values) for name, values in _overalls(samples, types).items()}
     formed = [one for one in scored if one.form is not None]
-    overall["exact form"] = _estimate(mean(formed, lambda one: bool(one.form)))
+    overall["exact form"] = estimate(mean(formed, lambda one: bool(one.form)))
     return Evaluation(
         types=types,
         overall=overall,
@@ -492,12 +492,12 @@ def _wanted(one: Scored) -> float:
     return one.wanted
 
 
-def _ratio(a: Means, b: Means) -> Means:
+def ratio(a: Means, b: Means) -> Means:
     """a/b; nan where there was nothing, 0 where 0/0 is a score of zero hits."""
     return np.divide(a, b, out=np.full_like(a, np.nan if not b[:1].any() and not a[:1].any() else 0.0), where=b != 0)
 
 
-def _estimate(samples: Means) -> Estimate:
+def estimate(samples: Means) -> Estimate:
     if np.isnan(samples[0]):
         return Estimate(math.nan, math.nan, math.nan)
     low, high = np.nanquantile(samples, (0.025, 0.975)) if len(samples) > 1 else samples[[0, 0]]
@@ -532,93 +532,9 @@ def final_scores(network: StructuredParser, data: ParsingData, most: int) -> dic
     tests = [name for name in splits if name not in ("train", "valid")] or [name for name in splits if name == "valid"]
     found = {}
     for name in tests:
-        graph = data.corpus.graph_of(name)
-        options: Any = {"linking": data.linking, "settings": data.options, "encoder": data.encoder}
-        parser = Parser(network, data.vocabulary, graph, **options)
-        scored = score_parser(parser, splits[name][:most])
+        scored = score_parser(Parser.from_data(network, data, name), splits[name][:most])
         found[name] = evaluate(scored)
         ones = answerable(scored)
         if any(one.answerable is False for one in scored):
             found[f"{name}, answerable"] = evaluate(ones)
     return found
-
-
-# ConvQuestions.
-
-Ranking = Sequence[Sequence[str]]  # answers, the best first; those of one group have the same score
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """What was answered to one question of a conversation.
-
-    Attributes:
-        group: equal for the paraphrases of one conversation, which are resampled together.
-        right: whether an answer is right.
-        asked: whether it is a question for yes or no.
-    """
-
-    group: Hashable
-    turn: int
-    ranking: Ranking
-    right: Callable[[str], bool]
-    asked: bool = False
-
-
-@dataclass(frozen=True)
-class RankScores:
-    """P@1, MRR and Hit@5 in percent."""
-
-    p1: Estimate
-    mrr: Estimate
-    hit5: Estimate
-
-
-def evaluate_rankings(questions: Sequence[Ranked], resamples: int = 1000, seed: int = 0) -> dict[str, RankScores]:
-    """P@1, MRR and Hit@5 in every convention, by name.
-
-    "turn 0 in" or "out": the first question is given as understood by CONVEX's evaluator, which leaves it out. Ties: "shared", the
-    answers of a group have the group's first rank, or "expected", the mean over orders of the group. Questions for yes or no:
-    "own", the answer as it is, or "both", which puts the other word on the next rank, as CONVEX does.
-    """
-    groups = {one: i for i, one in enumerate(dict.fromkeys(one.group for one in questions))}
-    weights = np.ones((1 + resamples, len(groups)))
-    if groups:
-        draws = np.random.default_rng(seed).multinomial(len(groups), [1 / len(groups)] * len(groups), resamples)
-        weights[1:] = draws
-    found = {}
-    for first in (True, False):
-        chosen = [one for one in questions if first or one.turn > 0]
-        for ties in ("shared", "expected"):
-            for both in (False, True):
-                sums = np.zeros((len(groups), 4))
-                for one in chosen:
-                    sums[groups[one.group]] += (*_rank_scores(one, ties == "expected", both), 1)
-                means = weights @ sums
-                scores = (_estimate(_ratio(means[:, i], means[:, 3])) for i in range(3))
-                name = f"turn 0 {'in' if first else 'out'}, ties {ties}, yes or no {'both' if both else 'own'}"
-                found[name] = RankScores(*scores)
-    return found
-
-
-def _rank_scores(one: Ranked, expected: bool, both: bool) -> tuple[float, float, float]:
-    """P@1, reciprocal rank and hit at 5 of one question."""
-    ranking = [list(group) for group in one.ranking]
-    if both and one.asked and ranking:
-        other = {"yes": "no", "no": "yes"}.get(ranking[0][0].lower())
-        ranking = [ranking[0], *([[other]] if other else []), *ranking[1:]]
-    rank = 1
-    for group in ranking:
-        right, size = sum(map(one.right, group)), len(group)
-        if right and not expected:
-            return float(rank == 1), 1 / rank, float(rank <= 5)
-        if right:  # the first right one of `size` in random order is at place j with probability law[j]
-            law = [math.comb(size - j - 1, right - 1) / math.comb(size, right) for j in range(size - right + 1)]
-            places = range(rank, rank + len(law))
-            return (
-                law[0] * (rank == 1),
-                sum(p / place for p, place in zip(law, places, strict=True)),
-                sum(p for p, place in zip(law, places, strict=True) if place <= 5),
-            )
-        rank += size
-    return 0.0, 0.0, 0.0

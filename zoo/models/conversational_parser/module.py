@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,15 +11,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from datamodules.dialogues import Pair
+from datamodules.parsing import ConvQuestionsParsingData
 from datamodules.stream import generator
 from zoo.knowledge.context import Vocabulary
 from zoo.knowledge.executor import Executor, Value
 from zoo.knowledge.grammar import Apply, Form
 from zoo.models.conversational_parser.decoding import Automaton
-from zoo.models.conversational_parser.evaluation import answer_matches, beside_published, executed, final_scores
+from zoo.models.conversational_parser.evaluation import (
+    Evaluation,
+    answer_matches,
+    beside_published,
+    executed,
+    final_scores,
+)
 from zoo.models.conversational_parser.network import END, Dropout, StructuredParser
 from zoo.models.conversational_parser.parser import automaton, decoded, trimmed
 from zoo.models.conversational_parser.published import CLARIFICATION
+from zoo.models.conversational_parser.rankings import Rankings, final_rankings
 from zoo.registry import ZooError
 from zoo.training import ZooModule
 
@@ -29,7 +38,8 @@ class FormTraining(ZooModule):
     The history holds `loss` in nats per token, `step_size` and, on held-out questions decoded greedily, `val_loss` (where there is a
     form), `val_accuracy`: the share of questions whose executed form gives exactly the annotated answer, `val_exact`: the
     share with exactly the annotated form, and `val_failed`: forms that could not be executed. At the end come the scores of the
-    test splits, `B_coref`, `B_overall`, … (`Evaluation.metrics`), and a table is printed.
+    test splits, `B_coref`, `B_overall`, … (`Evaluation.metrics`; of ConvQuestions `dev_p1`, `dev_mrr`, `dev_hit5`), and tables are
+    printed; answers to ConvQuestions are written to `asked_<split>.jsonl` in the run's directory.
 
     Args:
         dim, width, heads, layers, decoder_layers, places, flat: of `StructuredParser`; the data say the rest.
@@ -143,12 +153,22 @@ class FormTraining(ZooModule):
         if not self.hparams["tests"] or step < self.trainer.max_steps:  # of a run that was cut short nothing is final
             return
         network: Any = self.result()[0].one(0)
-        for split, found in final_scores(network, data, self.hparams["tests"]).items():
+        most, finals = self.hparams["tests"], dict[str, Evaluation | Rankings]()
+        if isinstance(data, ConvQuestionsParsingData):
+            finals.update(final_rankings(network, data, most))
+        else:
+            finals.update(final_scores(network, data, most))
+        for split, found in finals.items():
             prefix = split.replace(", ", "_") + "_"
             row = {name: torch.tensor([value], dtype=torch.float64) for name, value in found.metrics(prefix).items()}
-            self.history.add(step, row)
+            if row:
+                self.history.add(step, row)
             if self.global_rank == 0:
-                print(f"\n{split}: {data.linking} linking\n{found.text()}\n\n{beside_published(found, 'this parser')}")
+                print(f"\n{split}: {data.linking} linking\n{found.text()}")
+                if isinstance(found, Rankings):
+                    found.write(Path(self.trainer.default_root_dir) / f"asked_{split}.jsonl")
+                else:
+                    print(f"\n{beside_published(found, 'this parser')}")
 
     def learning_rate(self, step: int) -> float:
         p: Any = self.hparams

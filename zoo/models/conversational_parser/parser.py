@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,6 +22,9 @@ from zoo.knowledge.packing import unpack
 from zoo.models.conversational_parser.decoding import Automaton, Decoded, beam, greedy
 from zoo.models.conversational_parser.network import StructuredParser
 from zoo.registry import ZooError
+
+if TYPE_CHECKING:
+    from datamodules.parsing import ParsingData
 
 SHOWN = 3  # names in an answer
 LONGEST_QUESTION = 100_000  # characters
@@ -139,6 +142,12 @@ class Parser:
             settings=settings_of(packed["settings"]),
             encoder=encoder,
         )
+
+    @classmethod
+    def from_data(cls, network: StructuredParser, data: ParsingData, split: str) -> Parser:
+        """A trained network over the graph of a split, in the linking setting of its training."""
+        graph, options = data.corpus.graph_of(split), data.options
+        return cls(network, data.vocabulary, graph, linking=data.linking, settings=options, encoder=data.encoder)
 
     # Questions in words.
 

@@ -27,6 +27,7 @@ from zoo.knowledge.silver import Search
 from zoo.models.conversational_parser.evaluation import canonical, is_approximate
 from zoo.registry import ZooError, read_json
 
+UNTYPED = "any question"  # of ConvQuestions, which has no types
 TOGETHER = 16  # dialogues that a process takes at once
 
 
@@ -137,8 +138,9 @@ class Coverage:
     def of(cls, lines: Iterable[Line]) -> Coverage:
         found = cls()
         for line in lines:
-            found.types.setdefault(line.type, TypeCoverage()).add(line)
-        found.types = {key: found.types[key] for key in TYPE_KEYS if key in found.types}
+            found.types.setdefault(line.type or UNTYPED, TypeCoverage()).add(line)
+        order = (*TYPE_KEYS, UNTYPED)
+        found.types = {key: found.types[key] for key in sorted(found.types, key=order.index)}
         return found
 
     def total(self, leave_out: Sequence[str] = ()) -> TypeCoverage:
