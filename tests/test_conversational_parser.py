@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_csqa
 import torch
 from fitting import fit
 from hypothesis import example, given, settings
@@ -940,3 +941,28 @@ def test_an_ill_formed_list_of_tokens_is_refused(context: Context) -> None:
     one = context.structure(a_pair("x"))
     with pytest.raises(FormError):
         context.decode([1, 1, END], one)
+
+
+# The full data set, in small: every file of the release, every command on it.
+
+
+def test_the_full_format_runs_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph, splits = tiny_csqa.write(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    assert main(["kg", "build", "data", "--from=csqa", "--out=csqa.kg"]) == 0
+    assert main(["kg", "show", "csqa.kg", "--check"]) == 0 and f"{graph.triples:,}" in capsys.readouterr().out
+    assert main(["silver", "data", "--graph=csqa.kg", "--out=forms.jsonl", "--jobs=1"]) == 0
+    questions = sum(len(dialogue.pairs) for dialogue in splits["train"])
+    assert len(read_forms(tmp_path / "forms.jsonl")) > 0.8 * questions
+    capsys.readouterr()
+    small = {"dim": 16, "width": 16, "heads": 2, "layers": 1, "decoder_layers": 1}
+    options = [f"--model.{name}={value}" for name, value in small.items()]
+    options += ["--data.root=data", "--data.forms=forms.jsonl", "--data.batch_size=8", "--data.steps_per_epoch=4"]
+    options += ["--trainer.max_steps=8", "--trainer.devices=1", "--trainer.accelerator=cpu", "--wandb=off"]
+    assert main(["train", "conversational_parser/csqa", *options]) == 0
+    said = capsys.readouterr().out
+    tested = sum(len(dialogue.pairs) for dialogue in splits["test"])
+    assert "test: oracle_current linking" in said and f"{tested} questions" in said
+    assert "overall, nine types, official counts" in said and "which is other data" in said
