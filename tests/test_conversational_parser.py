@@ -88,7 +88,7 @@ def network(vocabulary: Vocabulary, seed: int = 0, **options: Any) -> Structured
 # The network.
 
 
-def test_the_parameters_are_those_of_the_sheet() -> None:
+def test_the_parameters_are_counted() -> None:
     sizes = {"words": 349, "properties": 22, "classes": 14, "operators": 23}
     assert 1 + sum(sizes.values()) - sizes["words"] == 60
     one = StructuredParser(**sizes)

@@ -106,7 +106,7 @@ def test_restricted_forms_are_forms(form):
     assert kind is typecheck(form) and delinearise(linearise(form), RESTRICTED) == form
 
 
-def test_a_form_reads_as_in_the_sheet():
+def test_a_form_reads_as_in_the_papers():
     form = apply("keep", apply("follow_property", Entity(42), Property(19)), Class(515))
     assert to_text(form) == "keep(follow_property(Q42, P19), C515)"
     assert from_text(" keep( follow_property(Q42,P19),C515 )\n") == form
@@ -131,7 +131,7 @@ def test_names_that_look_like_something_else_are_quoted():
     assert tree[1:] == ["├─ a b", "└─ Q515 (C515)"] or tree[1:] == ['├─ "a b"', "└─ Q515 (C515)"]
 
 
-def test_every_question_type_of_the_sheet_types():
+def test_a_form_of_every_question_type_is_typed():
     counts = "cardinality(keep(follow_property(for_each(members(C0)), P0), C1))"
     two = "cardinality(union(keep(follow_property(for_each(members(C0)), P0), C1), keep(follow_property(for_each(members(C0)), P0), C2)))"
     own = "cardinality(keep(follow_property(Q1, P0), C1))"
@@ -371,7 +371,7 @@ def test_prefixes_share_their_beginnings():
     assert other.want is not None and other.want.types == {Type.CLASS}
 
 
-def test_operators_take_and_give_what_the_sheet_says():
+def test_operators_take_and_give_what_their_table_says():
     assert from_text(CITIES).operator == "arg" and infer(from_text(CITIES).arguments[0]) == (Type.BOOLEAN, True)
     assert {name for name, one in OPERATORS.items() if one.parallel == "opens"} == {"for_each"}
     assert {name for name, one in OPERATORS.items() if one.parallel == "closes"} == {"arg", "argmax", "argmin"}
