@@ -372,7 +372,7 @@ COUNTS = "cardinality(keep(follow_property(for_each(members(C0)), P0), C1))"
         ("arg(atleast(cardinality(union(for_each({Q0, Q1}), follow_property(for_each({Q1, Q2}), P0))), 2))", {1}),
     ],
 )
-def test_the_rules_of_approximation(text, value):
+def test_conventions_at_the_edges(text, value):
     found = plain_value(Executor(WORLD).run(from_text(text)))
     assert same(found, frozenset(value) if isinstance(value, set) else value)
 
