@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from datamodules.dialogues import Answer, Dialogue, Mention, Pair, tokenise
-from datamodules.parsing import Shares, SyntheticParsingData, read_forms
+from datamodules.parsing import CSQAParsingData, Shares, SyntheticParsingData, read_forms
 from datamodules.structured_inputs import LEFT_OUT, Inputs, examples
 from datamodules.synthetic_dialogues import generate
 from datamodules.synthetic_graph import synthetic_graph
@@ -966,3 +966,7 @@ def test_the_full_format_runs_whole(
     tested = sum(len(dialogue.pairs) for dialogue in splits["test"])
     assert "test: oracle_current linking" in said and f"{tested} questions" in said
     assert "overall, nine types, official counts" in said and "which is other data" in said
+    assert set(CSQAParsingData(root="data", graph="csqa.kg").task(0)) == {
+        "vocabulary",
+        "settings",
+    }  # no facts of others
