@@ -329,6 +329,9 @@ def test_labels_are_found_longest_first(graph: KnowledgeGraph) -> None:
     assert [one.entities[0] for one in spans] == [3, 1000]
     assert spans[0].start == 1 and spans[0].stop == 1 + len(tokenise(name))
     assert labels.spans([]) == [] and labels.spans(("in", "in")) == []
+    word = next(one for one in map(graph.label, range(graph.entities)) if len(tokenise(one)) == 1)
+    wary = Labels(graph, words=(word.lower(),))
+    assert [len(wary.spans(tokenise(text))) for text in (f"who is {word}", f"who is {word.lower()}", word)] == [1, 0, 0]
 
 
 def test_labels_agree_with_aho_corasick(graph: KnowledgeGraph, dialogues: list[Dialogue]) -> None:
@@ -769,6 +772,11 @@ def test_a_question_without_an_answer_is_told_so(question: str, says: str, parse
     assert json.dumps(reply.to_json()) and reply.tree == ""
 
 
+def test_a_word_that_is_no_name_does_not_stop_an_answer(parser: Parser) -> None:
+    reply = parser.ask("Which cities have thereabouts which ?")
+    assert reply.form is not None and any("thereabouts" in note for note in reply.notes)
+
+
 def test_ten_thousand_words_are_cut_and_answered(parser: Parser) -> None:
     reply = parser.ask(f"Which city was {parser.graph.label(3)} born in ? " * 1500)
     assert reply.form is not None and "cut to its first 96 words" in " ".join(reply.notes)
@@ -861,6 +869,20 @@ def test_questions_come_from_a_pipe(
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [len(row["structured"]["utterances"]) for row in rows] == [1, 3, 1]
     assert rows[0]["form"].startswith("keep(follow_property(")
+
+
+def test_another_graph_is_asked(
+    shipped: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    other = synthetic_graph(1).save(tmp_path / "other.kg")
+    text = f"Which city was {other.label(3)} born in ?\n"
+    assert ask(shipped, monkeypatch, text) == 0 and "No answer" in capsys.readouterr().out
+    assert ask(shipped, monkeypatch, text, f"--graph={tmp_path / 'other.kg'}") == 0
+    assert f"{other.label(3)} (Q3)" in capsys.readouterr().out
+    monkeypatch.setattr(shipped, "task", {name: one for name, one in shipped.task.items() if name != "graph"})
+    shipped.__dict__.pop("_parser", None)
+    assert ask(shipped, monkeypatch, text) == 2 and "zoo ask NAME --graph=FILE" in capsys.readouterr().err
+    assert ask(shipped, monkeypatch, text, f"--graph={tmp_path / 'other.kg'}") == 0
 
 
 def test_mistakes_in_asking_get_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -45,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("ask", help="put questions to a weight that answers them", epilog=ASK_EPILOG)
     one.add_argument("name", help="conversational_parser.synthetic, or the directory of a finished run")
+    one.add_argument(
+        "--graph", metavar="FILE", help="from zoo kg build, in place of the one that travels with the weight"
+    )
     one.add_argument("--beams", type=int, default=1, help="width of the search for a logical form (1: greedy)")
     one.add_argument("--json", action="store_true", help="one JSON object a line")
 

@@ -22,10 +22,10 @@ def ask(options: argparse.Namespace) -> int:
     if options.beams < 1:
         raise ZooError(f"--beams must be at least 1, got {options.beams}.")
     network: Any = _network(options.name)
-    if not hasattr(network, "parser"):
+    if not hasattr(type(network), "parser"):  # asking the network itself would make one
         raise ZooError(f"{options.name} answers no questions: weights of conversational_parser do.")
     torch.set_num_threads(1)
-    parser, context = network.parser, None
+    parser, context = _over(network, options.graph) if options.graph else network.parser, None
     terminal = sys.stdin.isatty() and not options.json
     if terminal:
         print(greeting(parser.graph))
@@ -51,6 +51,13 @@ def _network(name: str) -> Any:
     from zoo import load
 
     return load(name)
+
+
+def _over(network: Any, file: str) -> Any:
+    from zoo.knowledge.graph import KnowledgeGraph
+    from zoo.models.conversational_parser.parser import Parser
+
+    return Parser.from_task(network, network.task, KnowledgeGraph.open(file))
 
 
 def _lines(terminal: bool) -> Iterator[str]:

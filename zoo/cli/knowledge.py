@@ -51,7 +51,9 @@ def read_source(options: argparse.Namespace) -> KnowledgeGraph:
     if not folder.is_dir():
         raise ZooError(f"There is no folder {folder}.")
     if options.kind == "csqa_sample":
-        return builders.from_csqa_sample(folder)
+        from datamodules import csqa
+
+        return csqa.load(folder, strict=False).graph  # with the labels that its questions teach
     return builders.from_csqa(folder, types=options.classes or (), say=lambda text: print(text, file=sys.stderr))
 
 

@@ -55,7 +55,7 @@ class Labels:
     Entities that share a label are candidates in the order of how many properties meet at them, most first.
 
     Args:
-        words: single words that are never a label's mention, such as those of the questions themselves.
+        words: single words that are a label's mention only with a capital inside a question, such as the questions' own.
         entities: the ones to find, all by default.
     """
 
@@ -67,9 +67,9 @@ class Labels:
             tokens = tokenise(graph.label(entity).lower())
             self._longest = max(self._longest, len(tokens))
             found[" ".join(tokens)].append(entity)
-        for word in ("", *words):
-            found.pop(word.lower(), None)
+        found.pop("", None)
         self._found = {label: tuple(ids) for label, ids in found.items()}
+        self._doubtful = {word.lower() for word in words} & set(self._found)
 
     def spans(self, tokens: Sequence[str]) -> list[Span]:
         """Mentions in an utterance."""
@@ -77,8 +77,10 @@ class Labels:
         spans, start = [], 0
         while start < len(low):
             for stop in range(min(start + self._longest, len(low)), start, -1):
-                entities = self._found.get(" ".join(low[start:stop]))
-                if entities:
+                label = " ".join(low[start:stop])
+                entities = self._found.get(label)
+                doubtful = label in self._doubtful and (start == 0 or tokens[start] == low[start])
+                if entities and not doubtful:
                     spans.append(Span(start, stop, self._ranked(entities)))
                     start = stop
                     break

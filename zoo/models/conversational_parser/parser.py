@@ -120,25 +120,32 @@ class Parser:
         self._words = set(vocabulary.words)
 
     @classmethod
-    def from_task(cls, network: StructuredParser, task: Mapping[str, Tensor], encoder: Encoder | None = None) -> Parser:
-        """The parser of a shipped weight.
+    def from_task(
+        cls,
+        network: StructuredParser,
+        task: Mapping[str, Tensor],
+        graph: KnowledgeGraph | None = None,
+        encoder: Encoder | None = None,
+    ) -> Parser:
+        """The parser of a shipped weight, over its own graph or a given one.
 
         Raises:
-            ZooError: the weight has no graph or no vocabulary with it.
+            ZooError: the weight has no vocabulary with it, or no graph and none is given.
         """
         packed = {name: bytes(tensor.cpu().numpy()) for name, tensor in task.items()}
         if "vocabulary" not in packed:
             raise ZooError(
                 "This network is untrained: load a weight, as conversational_parser.synthetic, to ask questions."
             )
-        if "graph" not in packed:
+        if graph is None and "graph" not in packed:
             raise ZooError(
-                "This weight was trained on data that do not travel with it: make a Parser with their graph."
+                "This weight was trained on data that do not travel with it: give a graph's file from `zoo kg build`, as "
+                "`zoo ask NAME --graph=FILE` or Parser.from_task(network, network.task, KnowledgeGraph.open(FILE))."
             )
         return cls(
             network,
             Vocabulary.from_bytes(packed["vocabulary"]),
-            unpack(packed["graph"]),
+            graph or unpack(packed["graph"]),
             settings=settings_of(packed["settings"]),
             encoder=encoder,
         )
@@ -174,8 +181,9 @@ class Parser:
         unknown = self._unknown(tokens, mentions)
         if unknown:
             notes.append(f"unknown: {', '.join(unknown[:5])}{', …' * (len(unknown) > 5)}")
-        if not mentions and (unknown or not any(token.lower() in self._words for token in tokens)):
-            text = f"nothing in the graph is called {(unknown or tokens)[0][:60]!r}, and it is no word that I know"
+        names = [word for word in unknown if word[0].isupper()]
+        if not mentions and (names or not any(token.lower() in self._words for token in tokens)):
+            text = f"nothing in the graph is called {(names or unknown or tokens)[0][:60]!r}, and it is no word that I know"
             return Reply(question, f"No answer: {text}.", structured, notes=tuple(notes), pair=pair, parser=self)
         found = self.decode([structured], beams)[0][0]
         form = self.context.decode(found.tokens, structured)
