@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from datamodules import convquestions, csqa
 from datamodules.corpus import default_cache
-from datamodules.dialogues import Corpus, Dialogue
+from datamodules.dialogues import Corpus, Dialogue, Pair
 from datamodules.stream import Batch, StreamData, generator
 from datamodules.structured_inputs import Example, Inputs, examples
-from datamodules.synthetic_dialogues import generate, held_out_pairs
+from datamodules.synthetic_dialogues import HeldOut, generate, has_held_out, held_out_pairs
 from datamodules.synthetic_graph import RELATIONS, synthetic_graph
 from datamodules.token_vectors import Encoder, PretrainedVectors
 from datamodules.wordings import MORE_RELATIONS
@@ -100,6 +100,10 @@ class ParsingData(StreamData):
     def corpus(self) -> Corpus:
         """The dialogues and their graph, read or made on first use."""
         raise NotImplementedError
+
+    def unseen(self, pair: Pair) -> bool:
+        """Whether a question is of a kind that training lacks on purpose."""
+        return False
 
     # What the parser may know.
 
@@ -331,9 +335,17 @@ class SyntheticParsingData(ParsingData):
         self.held_out, self.templates = held_out, templates
 
     @functools.cached_property
+    def held_out_pairs(self) -> HeldOut:
+        """The (property, question type) that training lacks."""
+        graph = self._graph(self.graph_seed)
+        return held_out_pairs(graph, self.seed, self.held_out) if self.held_out else frozenset()
+
+    def unseen(self, pair: Pair) -> bool:
+        return has_held_out(pair, self.held_out_pairs)
+
+    @functools.cached_property
     def corpus(self) -> Corpus:
-        graphs = [self._graph(self.graph_seed), self._graph(self.graph_seed + 1)]
-        held = held_out_pairs(graphs[0], self.seed, self.held_out) if self.held_out else frozenset()
+        graphs, held = [self._graph(self.graph_seed), self._graph(self.graph_seed + 1)], self.held_out_pairs
         templates = None if self.templates is None else Path(self.templates) / "derived" / "question_templates.tsv.gz"
 
         def make(count: int, part: int, graph: int = 0, **more: Any) -> tuple[Dialogue, ...]:

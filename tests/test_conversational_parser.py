@@ -46,6 +46,7 @@ from zoo.knowledge.graph import KnowledgeGraph
 from zoo.knowledge.linking import Labels, annotated, check_setting
 from zoo.knowledge.packing import LARGEST, pack, unpack
 from zoo.models.conversational_parser.decoding import Automaton, beam, greedy
+from zoo.models.conversational_parser.evaluation import final_scores
 from zoo.models.conversational_parser.module import FormTraining, is_right
 from zoo.models.conversational_parser.network import END, Dropout, StructuredParser
 from zoo.models.conversational_parser.parser import Parser, Reply, automaton, say, trimmed
@@ -612,6 +613,21 @@ def test_forms_of_a_search_take_the_place_of_gold(data: SyntheticParsingData, tm
         read_forms(path)
     with pytest.raises(ZooError, match="cannot be read"):
         read_forms(tmp_path / "none")
+
+
+def test_what_training_lacks_is_told_apart(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"count": 10, "tests": 5, "cache": str(tmp_path)}
+    data = SyntheticParsingData(held_out=0.2, **options)
+
+    def unseen(split: str) -> list[bool]:
+        return [any(map(data.unseen, dialogue.pairs)) for dialogue in data.corpus.splits[split]]
+
+    assert not any(unseen("train")) and all(unseen("compositional"))
+    network = StructuredParser(**data.vocabulary.sizes, dim=16, width=16, heads=2, generator=rng())
+    scores = final_scores(network, data, most=5)
+    questions = [pair for dialogue in data.corpus.splits["compositional"] for pair in dialogue.pairs]
+    assert scores["compositional, unseen"].questions == sum(map(data.unseen, questions)) < len(questions)
+    assert "B, unseen" not in final_scores(network, SyntheticParsingData(**options), most=5)
 
 
 def test_data_refuse_what_cannot_be() -> None:

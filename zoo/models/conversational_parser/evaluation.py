@@ -524,7 +524,8 @@ def beside_published(found: Evaluation, name: str) -> str:
 
 def final_scores(network: StructuredParser, data: ParsingData, most: int) -> dict[str, Evaluation]:
     """Scores of a trained network on the test splits of its data, at most `most` dialogues each; the validation split if there
-    is no other. Questions that a graph's fragment can answer are "<split>, answerable" where these are not all.
+    is no other. Questions that a graph's fragment can answer are "<split>, answerable" where these are not all, and those of
+    kinds that training lacks "<split>, unseen" where there are some.
     """
     from zoo.models.conversational_parser.parser import Parser
 
@@ -537,4 +538,7 @@ def final_scores(network: StructuredParser, data: ParsingData, most: int) -> dic
         ones = answerable(scored)
         if any(one.answerable is False for one in scored):
             found[f"{name}, answerable"] = evaluate(ones)
+        new = [data.unseen(pair) for dialogue in splits[name][:most] for pair in dialogue.pairs]
+        if any(new):
+            found[f"{name}, unseen"] = evaluate([one for one, is_new in zip(scored, new, strict=True) if is_new])
     return found
