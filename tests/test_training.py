@@ -17,9 +17,9 @@ from fitting import fit
 from toy import Line, LineData, LineLaw, LineModule
 
 from datamodules.stream import cuts, generator
-from zoo.history import History, NotMeasured
+from zoo.history import History, NotMeasured, spread
 from zoo.replicas import Replicas
-from zoo.training import ZooModule, checkpoints, spread
+from zoo.training import ZooModule, checkpoints
 
 MODULES = [LineModule, LineLaw]
 
@@ -142,6 +142,11 @@ def test_spread_gives_mean_and_quantiles() -> None:
     flat = spread({"x": torch.arange(11.0)})
     assert flat == pytest.approx({"x": 5.0, "x/q10": 1.0, "x/q90": 9.0})
     assert spread({"x": torch.tensor([2.0])}) == {"x": 2.0}
+
+
+def test_spread_leaves_out_replicas_that_diverged() -> None:
+    flat = spread({"x": torch.tensor([torch.nan, 1.0, 3.0]), "y": torch.full((3,), torch.nan)})
+    assert flat == pytest.approx({"x": 2.0, "x/q10": 1.2, "x/q90": 2.8})
 
 
 def test_cuts_meet_every_multiple() -> None:

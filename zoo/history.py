@@ -187,3 +187,27 @@ def history_of(weight: Weight) -> History:
 def summary(history: History) -> dict[str, float]:
     """Last value of every metric, mean over replicas (NaN left out)."""
     return {name: float(history.last(name).nanmean()) for name in history.metrics}
+
+
+def spread(row: Mapping[str, Tensor]) -> dict[str, float]:
+    """A metric of r replicas for a logger: its value if r = 1, else mean, 10 % and 90 % quantile.
+
+    Replicas that have diverged (NaN) are left out, and a metric without any other.
+    """
+    flat = {}
+    for name, value in row.items():
+        value = value.detach().double().cpu()
+        if bool(value.isnan().all()):
+            continue
+        flat[name] = value.nanmean().item()
+        if len(value) > 1:
+            edges = value.nanquantile(torch.tensor([0.1, 0.9]).double())
+            flat[f"{name}/q10"], flat[f"{name}/q90"] = edges.tolist()
+    return flat
+
+
+def rows(history: History) -> list[tuple[int, dict[str, float]]]:
+    """What a logger is told of a whole history: every logged optimiser step with its metrics, see `spread`."""
+    columns = {name: history[name] for name in history.metrics}
+    steps = history.steps.tolist()
+    return [(step, spread({name: column[i] for name, column in columns.items()})) for i, step in enumerate(steps)]

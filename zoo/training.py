@@ -26,7 +26,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from datamodules.stream import generator
 from zoo.files import write_beside
-from zoo.history import History
+from zoo.history import History, spread
 from zoo.replicas import Replicas, View
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -302,8 +302,10 @@ class ZooModule(L.LightningModule):
     def _add(self, step: int, row: Mapping[str, Tensor]) -> dict[str, Tensor]:
         row = dict(row) | self.derived(row)
         self.history.add(step, row)
-        for logger in self.loggers:
-            logger.log_metrics(spread(row), step)
+        if self.loggers:
+            told = spread(self.gather(row, axis=0))
+            for logger in self.loggers:
+                logger.log_metrics(told, step)
         return row
 
     def _validate(self, batch: dict[str, Tensor], batch_idx: int) -> None:
@@ -365,17 +367,6 @@ def first(stacked: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def mean(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Mean of each metric over rows; {} for no rows."""
     return {name: torch.stack([row[name] for row in rows]).mean(0) for name in (rows[0] if rows else {})}
-
-
-def spread(row: Mapping[str, Tensor]) -> dict[str, float]:
-    """A metric of r replicas for a logger: its value if r = 1, else mean, 10 % and 90 % quantile."""
-    flat = {}
-    for name, value in row.items():
-        value = value.detach().double().cpu()
-        flat[name] = value.mean().item()
-        if len(value) > 1:
-            flat[f"{name}/q10"], flat[f"{name}/q90"] = value.quantile(torch.tensor([0.1, 0.9]).double()).tolist()
-    return flat
 
 
 class SpreadReplicas(DDPStrategy):

@@ -1,4 +1,6 @@
-"""The command line: `zoo list | show | ask | verify | train | sweep | figures | construct | ship | publish | audit | silver | kg`."""
+"""The command line: `zoo list | show | ask | verify | train | sweep | figures | construct | ship | silver | kg`, and for other
+places `publish | audit | sync | dashboard`.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,18 @@ from zoo.registry import ZooError
 TRAIN_EPILOG = """
 any key of the recipe can be changed on the command line, as --trainer.max_steps=1000 or --model.d=80; lightning's own
 options come the same way, as --trainer.devices=8. W&B: a run streams to your account if you are logged in, and is
-recorded offline otherwise.
+recorded offline otherwise; `zoo sync RUN` sends it later.
 """
 
 
 SWEEP_EPILOG = """
 any key of the recipe can be changed for all points, as --trainer.max_steps=1000. A point that is done is not trained again;
 one that was cut off goes on from its checkpoint. The table of all points is sweep.parquet and sweep.csv.
+"""
+
+SYNC_EPILOG = """
+the run directory is the record, a W&B run a view of it. A directory that has not changed is not sent again; one that has, as
+after --resume, becomes a new W&B run, and the older one is yours to delete.
 """
 
 ASK_EPILOG = """
@@ -70,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
         "--keep-every", type=int, metavar="STEPS", help="keep a trajectory: checkpoints from step 0 on, for `zoo audit`"
     )
     one.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="auto")
+    add_wandb_options(one)
     one.add_argument("--print_config", action="store_true", help="print the resolved recipe and stop")
 
     one = commands.add_parser("sweep", help="train every point of a grid, in processes or on Ray", epilog=SWEEP_EPILOG)
@@ -138,10 +146,32 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--out", metavar="FOLDER", help="write the repository's files there too")
     one.add_argument("--allow-differs", action="store_true", help="state on the card what differs from the record")
 
+    one = commands.add_parser("sync", help="make the W&B runs of run directories again, whole", epilog=SYNC_EPILOG)
+    one.add_argument("runs", nargs="+", metavar="RUN", help="run directories, finished or not")
+    one.add_argument("--offline", action="store_true", help="write an offline W&B run into the run directory")
+    add_wandb_options(one)
+
+    one = commands.add_parser("dashboard", help="save the W&B workspace of a system, or a report")
+    one.add_argument("system", help="such as single_location")
+    one.add_argument("--entity", metavar="E", help="user or team ($WANDB_ENTITY, or the account's own)")
+    one.add_argument("--project", metavar="P", help="$WANDB_PROJECT, or theorem-zoo")
+    one.add_argument(
+        "--report", action="store_true", help="a report with the claims and figures in place of the workspace"
+    )
+    one.add_argument("--json", action="store_true", help="print what would be shown; needs no account")
+
     one = commands.add_parser("audit", help="check the trajectory of a run, step by step, before it is published")
     one.add_argument("run", metavar="RUN", help="directory of a run trained with --keep-every")
     one.add_argument("--samples", type=int, default=3, metavar="N", help="intervals to train again (3; the ends first)")
     return top
+
+
+def add_wandb_options(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--entity", metavar="E", help="W&B user or team ($WANDB_ENTITY, or the account's own)")
+    one.add_argument("--project", metavar="P", help="W&B project ($WANDB_PROJECT, or theorem-zoo)")
+    one.add_argument(
+        "--log-weights", action="store_true", help="put the weight and its record into W&B, as an artifact"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -182,6 +212,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from zoo.cli import publish
 
             return publish.publish(options) if options.command == "publish" else publish.audit(options)
+        if options.command in ("dashboard", "sync"):
+            from zoo.cli import dashboard
+
+            return dashboard.dashboard(options) if options.command == "dashboard" else dashboard.sync(options)
         from zoo.cli import make
 
         return {"figures": make.figures, "construct": make.construct, "ship": make.ship}[options.command](options)

@@ -228,6 +228,21 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
+def of_run(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of a run directory, changed further.
+
+    Raises:
+        ZooError: the folder is not a run directory.
+    """
+    if not (path / "recipe.yaml").is_file():
+        raise ZooError(f"{path} is not a run directory: it holds no recipe.yaml.")
+    found = read(path / "recipe.yaml", overrides)
+    said = registry.read_json(path / "environment.json")
+    found.name, found.tag = said["recipe"], said["tag"]
+    found.overrides = said["overrides"] + found.overrides
+    return found
+
+
 def valid_keys(recipe: Recipe) -> list[str]:
     """Every dotted key that the recipe may have."""
     module, data = recipe.classes()

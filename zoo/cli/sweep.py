@@ -221,6 +221,7 @@ def run_point(point: Point, path: Path, log: Path, wandb: str, threads: int) -> 
     import torch
 
     from zoo.cli.train import execute
+    from zoo.dashboards.runs import Destination
     from zoo.training import checkpoints
 
     torch.set_num_threads(threads)
@@ -231,7 +232,7 @@ def run_point(point: Point, path: Path, log: Path, wandb: str, threads: int) -> 
             file.write_text(point.text, encoding="utf-8")
             recipe = recipes.read(file, point.overrides)
             recipe.tag = point.tag
-            stopped = execute(recipe, path, wandb, None, resume=bool(checkpoints(path / "checkpoints")))
+            stopped = execute(recipe, path, Destination(wandb), None, resume=bool(checkpoints(path / "checkpoints")))
             said = f"it was stopped by {stopped.name}." if stopped else ""
         except ZooError as error:
             print(error)

@@ -36,6 +36,8 @@ from zoo.cli import recipe as recipes
 from zoo.cli.progress import StepProgress
 from zoo.cli.recipe import Recipe
 from zoo.cli.verify import show_verdicts
+from zoo.dashboards import runs
+from zoo.dashboards.runs import Destination
 from zoo.files import write_beside, write_json
 from zoo.history import Run
 from zoo.registry import ZooError
@@ -61,12 +63,7 @@ def train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         raise ZooError("zoo train needs a recipe, as single_location/manifold, or --resume with a run directory.")
     if options.resume:
         path = Path(options.resume)
-        if not (path / "recipe.yaml").is_file():
-            raise ZooError(f"{path} is not a run directory: it holds no recipe.yaml.")
-        found = recipes.read(path / "recipe.yaml", overrides)
-        said = registry.read_json(path / "environment.json")
-        found.name, found.tag = said["recipe"], said["tag"]
-        found.overrides = said["overrides"] + found.overrides
+        found = recipes.of_run(path, overrides)
     else:
         found = recipes.read(recipes.find(options.recipe), overrides)
         found.tag = options.tag or found.tag
@@ -74,7 +71,10 @@ def train(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     if options.print_config:
         print(yaml.safe_dump(found.resolved(), sort_keys=False, allow_unicode=True), end="")
         return 0
-    stopped = execute(found, path, options.wandb, options.every, options.keep_every, resume=bool(options.resume))
+    view = Destination(options.wandb, options.entity, options.project, options.log_weights)
+    if options.log_weights and options.wandb == "off":
+        raise ZooError("--log-weights puts the weight into W&B: leave out --wandb=off.")
+    stopped = execute(found, path, view, options.every, options.keep_every, resume=bool(options.resume))
     if stopped:
         print(f"stopped by {stopped.name}; go on with: zoo train --resume {path}")
         return 128 + stopped.value
@@ -86,7 +86,7 @@ def retrain(system: str, needed: Retrain, folder: Path) -> Run:
     changes = [f"--{key}={value}" for key, value in needed.overrides.items()]
     found = recipes.read(recipes.find(f"{system}/{needed.recipe}"), changes)
     path = new_directory(found, folder)
-    execute(found, path, "off", None, judge=False)
+    execute(found, path, Destination("off"), None, judge=False)
     return Run.read(path)
 
 
@@ -99,7 +99,7 @@ def new_directory(recipe: Recipe, root: Path) -> Path:
 def execute(
     recipe: Recipe,
     path: Path,
-    wandb: str,
+    view: Destination,
     every: int | None,
     keep_every: int | None = None,
     *,
@@ -128,7 +128,7 @@ def execute(
     found = checkpoints(path / "checkpoints") if resume else []
     if resume and not found:
         raise ZooError(f"{path} has no checkpoint to resume from: train the recipe again.")
-    logger = wandb_logger(wandb, recipe, path, resumed=bool(found)) if judge else None
+    logger = runs.logger(view, path, recipe.system, resumed=bool(found)) if judge else None
     try:
         os.environ[RUN_DIRECTORY] = str(path)
         trainer = L.Trainer(
@@ -152,7 +152,7 @@ def execute(
             raise
         # Nothing was trained: the data are not there, or model and data do not fit.
         if logger is not None:
-            logger.experiment.finish()
+            logger.conclude(whole=False)
         if leads and not resume:
             shutil.rmtree(path, ignore_errors=True)
         raise ZooError(str(error)) from None
@@ -184,16 +184,16 @@ def execute(
         run = Run(path, recipe.system, recipe.tag, recipe.resolved(), measured, weight)
         log.info("%d optimiser steps in %.1f s", trainer.global_step, module.seconds)
         if judge:
-            conclude(run, recipe, logger)
+            conclude(run, recipe)
     if logger is not None:
-        logger.experiment.finish()
+        logger.conclude(whole=stop.received is None)
     log.removeHandler(handler)
     handler.close()
     return stop.received
 
 
-def conclude(run: Run, recipe: Recipe, logger: Any) -> None:
-    """Draws the run's figures, measures its claims, writes and prints both, and tells W&B."""
+def conclude(run: Run, recipe: Recipe) -> None:
+    """Draws the run's figures, measures its claims, writes and prints both."""
     drawn = draw(run)
     verdicts = list(claims.of_run(run))
     write_json(run.path / "claims.json", [verdict.entry() for verdict in verdicts])
@@ -210,8 +210,6 @@ def conclude(run: Run, recipe: Recipe, logger: Any) -> None:
             f"{run.system}/{run.tag} has no claim about one run alone; `zoo verify {run.system}` measures the others."
         )
     print(f"run directory {run.path}, figures {', '.join(path.stem for path in drawn)}")
-    if logger is not None:
-        tell_wandb(logger, run, verdicts, drawn)
 
 
 def draw(run: Run) -> list[Path]:
@@ -293,72 +291,6 @@ def quiet_lightning() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*grad attribute of a Tensor that is not a leaf.*")
-
-
-# Weights & Biases: a view of the run directory.
-
-
-def wandb_logger(mode: str, recipe: Recipe, path: Path, resumed: bool) -> Any:
-    """A logger that streams with an account and records offline without one; None if switched off. Never asks."""
-    if mode == "off" or os.environ.get("WANDB_MODE") == "disabled":
-        return None
-    os.environ.setdefault("WANDB_SILENT", "true")
-    if mode == "auto":
-        mode = os.environ.get("WANDB_MODE") or ("online" if has_account() else "offline")
-    from lightning.pytorch.loggers import WandbLogger
-
-    topic = registry.system(recipe.system).topic
-    offline = mode == "offline"
-    # Two offline runs with one id overwrite each other when they are synced, so a resumed part gets its own.
-    identity = f"{path.name}-{secrets.token_hex(2)}" if offline and resumed else path.name
-    return WandbLogger(
-        project="theorem-zoo",
-        name=f"{recipe.system}/{recipe.tag}/{path.name}",
-        group=recipe.system,
-        tags=[recipe.system, recipe.tag, topic],
-        id=identity,
-        save_dir=str(path),
-        mode=mode,
-        resume=None if offline else "allow",
-        config=flat_config(recipe),
-    )
-
-
-def has_account() -> bool:
-    """Whether W&B knows a key and accepts it; without a network a run is recorded offline and can be synced later."""
-    import wandb
-
-    try:
-        return bool(wandb.login(prompt=False))
-    except (wandb.Error, OSError) as error:
-        says = f"W&B is not reached ({' '.join(str(error).split())}): the run is recorded offline"
-        log.warning(says)
-        print(says, file=sys.stderr)
-        return False
-
-
-def flat_config(recipe: Recipe) -> dict[str, Any]:
-    """The recipe with dotted keys, so that runs can be filtered by any of them."""
-    resolved = recipe.resolved()
-    flat = {"system": recipe.system, "tag": recipe.tag, "seed": resolved["seed_everything"]}
-    for section in ("trainer", "model", "data"):
-        values = resolved[section] if section == "trainer" else resolved[section]["init_args"]
-        flat |= {f"{section}.{name}": value for name, value in values.items()}
-    return flat
-
-
-def tell_wandb(logger: Any, run: Run, verdicts: list[claims.Verdict], drawn: Sequence[Path]) -> None:
-    """Figures as images, verdicts as a table and as summary values."""
-    import wandb
-
-    experiment = logger.experiment
-    for path in drawn:
-        experiment.log({f"figures/{path.stem}": wandb.Image(str(path))})
-    columns: list[str | int] = ["claim", "says", "source", "expected", "now", "verdict"]
-    rows = [[str(verdict.entry()[str(name)]) for name in columns] for verdict in verdicts]
-    experiment.log({"claims": wandb.Table(columns=columns, data=rows)})
-    for verdict in verdicts:
-        experiment.summary[f"claims/{verdict.claim.id}"] = verdict.verdict
 
 
 def weight_of(path: Path) -> Weight:

@@ -162,7 +162,7 @@ class FormTraining(ZooModule):
             prefix = split.replace(", ", "_") + "_"
             row = {name: torch.tensor([value], dtype=torch.float64) for name, value in found.metrics(prefix).items()}
             if row:
-                self.history.add(step, row)
+                self._add(step, row)
             if self.global_rank == 0:
                 print(f"\n{split}: {data.linking} linking\n{found.text()}")
                 if isinstance(found, Rankings):
