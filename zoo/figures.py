@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from cycler import cycler
 from matplotlib.figure import Figure as Canvas
 
 from zoo.files import write_beside
+from zoo.registry import System, natural
 
 COLOURS = ["#3366aa", "#cc5533", "#449955", "#885599", "#bb9922", "#338899", "#aa4477", "#777777"]
 THEORY: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1.2, "zorder": 5}
@@ -71,14 +73,16 @@ def axes(rows: int = 1, cols: int = 1, width: float | None = None, height: float
     return canvas, canvas.subplots(rows, cols)
 
 
-def save(drawn: Canvas | Film, folder: Path, name: str) -> list[Path]:
-    """Writes `<name>.svg`, `<name>.png` (150 dots per inch) and, of a film, `<name>.gif` into `folder`."""
+def save(drawn: Canvas | Film, folder: Path, name: str, suffixes: Sequence[str] = ("svg", "png", "gif")) -> list[Path]:
+    """Writes `<name>.svg`, `<name>.png` (150 dots per inch) and, of a film, `<name>.gif` into `folder`, or some of them."""
     matplotlib.rcParams.update(STYLE)
     contents = {}
-    if isinstance(drawn, Film):
+    if isinstance(drawn, Film) and "gif" in suffixes:
         contents["gif"] = animation(drawn)
     canvas = drawn.canvas if isinstance(drawn, Film) else drawn
     for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+        if suffix not in suffixes:
+            continue
         content = io.BytesIO()
         canvas.savefig(content, format=suffix, dpi=150, metadata=metadata)
         contents[suffix] = content.getvalue()
@@ -117,3 +121,24 @@ def animation(film: Film) -> bytes:
     content = io.BytesIO()
     still[0].save(content, "GIF", save_all=True, append_images=still[1:], duration=durations, loop=0, optimize=False)
     return content.getvalue()
+
+
+def shipped_subjects(system: System, figure: Figure) -> Iterator[tuple[str, list[Any]]]:
+    """What a figure can be drawn from without training: a file name and the arguments of `draw`, for each drawing."""
+    from zoo.history import Run
+    from zoo.sweeps import Sweep
+    from zoo.weights import load
+
+    if not figure.recipes and not figure.sweeps:
+        yield figure.name, [load(f"{system.name}.{tag}") for tag in figure.weights]
+    for path in sorted((system.folder / "weights").glob("*.parquet"), key=lambda path: natural(path.stem)):
+        if any(fnmatch(path.stem, pattern) for pattern in figure.recipes):
+            yield f"{figure.name}_{path.stem}", [Run.shipped(f"{system.name}.{path.stem}")]
+    for path in sorted(sweep_tables(system).glob("*.parquet")):
+        if any(fnmatch(path.stem, pattern) for pattern in figure.sweeps):
+            yield f"{figure.name}_{path.stem}", [Sweep.read(path)]
+
+
+def sweep_tables(system: System) -> Path:
+    """The folder of a system's shipped sweeps, one `<recipe>.parquet` each."""
+    return system.folder / "sweeps"

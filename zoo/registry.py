@@ -114,6 +114,12 @@ def weight_file(name: str) -> Path:
     return files[name]
 
 
+def recipe_files() -> dict[str, Path]:
+    """The file of every shipped recipe by name, "system/tag": beside the code in a checkout, in the package when installed."""
+    folders = (Path(__file__).parent / "recipes", Path(__file__).parents[1] / "recipes")
+    return {f"{p.parent.name}/{p.stem}": p for folder in folders for p in sorted(folder.glob("*/*.yaml"))}
+
+
 def read_json(path: Path) -> Any:
     """Parses a JSON file of the zoo.
 

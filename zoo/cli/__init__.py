@@ -1,5 +1,5 @@
 """The command line: `zoo list | show | ask | verify | train | sweep | figures | construct | ship | silver | kg`, and for other
-places `publish | audit | sync | dashboard`.
+places `publish | audit | sync | dashboard | gallery`.
 """
 
 from __future__ import annotations
@@ -163,6 +163,10 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("audit", help="check the trajectory of a run, step by step, before it is published")
     one.add_argument("run", metavar="RUN", help="directory of a run trained with --keep-every")
     one.add_argument("--samples", type=int, default=3, metavar="N", help="intervals to train again (3; the ends first)")
+
+    one = commands.add_parser("gallery", help="build the site of all systems, for a browser without a network")
+    one.add_argument("--out", default="site", metavar="FOLDER", help="new, empty, or of an earlier build (site)")
+    one.add_argument("--serve", action="store_true", help="then open it on 127.0.0.1")
     return top
 
 
@@ -216,6 +220,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from zoo.cli import dashboard
 
             return dashboard.dashboard(options) if options.command == "dashboard" else dashboard.sync(options)
+        if options.command == "gallery":
+            from zoo.cli.gallery import gallery
+
+            return gallery(options)
         from zoo.cli import make
 
         return {"figures": make.figures, "construct": make.construct, "ship": make.ship}[options.command](options)

@@ -7,7 +7,7 @@ import dataclasses
 import fnmatch
 from typing import Any
 
-from zoo import registry
+from zoo import cards, registry
 from zoo.cli.console import show_json, show_pairs, show_table
 
 
@@ -47,7 +47,7 @@ def list_all(options: argparse.Namespace) -> int:
         return 0
     columns = ("name", "what", "origin", "replicas", "size", "claims")
     cells = [
-        (r["name"], r["says"], r["origin"], r["replicas"], r["size"] and show_size(r["size"]), r["claims"])
+        (r["name"], r["says"], r["origin"], r["replicas"], r["size"] and cards.size(r["size"]), r["claims"])
         for r in rows
     ]
     show_table(f"{len(registry.systems())} systems, {len(registry.weight_files())} weights", columns, cells)
@@ -79,10 +79,6 @@ def families(tags: list[str]) -> list[str]:
     return [
         f"`{stem}{{{','.join(ends)}}}`" if len(ends) > 1 else f"`{stem}{ends[0]}`" for stem, ends in numbers.items()
     ]
-
-
-def show_size(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
 def show(options: argparse.Namespace) -> int:

@@ -6,18 +6,12 @@ import argparse
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from zoo import claims, registry
 from zoo.cli.console import show_value
 from zoo.files import write_beside
 from zoo.registry import ZooError, nearest
-
-if TYPE_CHECKING:
-    from zoo.figures import Figure
 
 
 def construct(options: argparse.Namespace) -> int:
@@ -60,6 +54,7 @@ def construct(options: argparse.Namespace) -> int:
 def ship(options: argparse.Namespace) -> int:
     """Copies finished runs into the zoo, each weight with its record and history, and the tables of sweeps."""
     from zoo.cli.train import weight_of
+    from zoo.figures import sweep_tables
     from zoo.sweeps import Sweep
 
     for path in map(Path, options.runs):
@@ -81,11 +76,6 @@ def ship(options: argparse.Namespace) -> int:
     return 0
 
 
-def sweep_tables(system: registry.System) -> Path:
-    """The folder of a system's shipped sweeps, one `<recipe>.parquet` each."""
-    return system.folder / "sweeps"
-
-
 def _judge(system: registry.System, tag: str) -> None:
     verdicts = list(claims.verify([f"{system.name}.{tag}"], ("weights",)))
     claims.Cards(system).write(verdicts)
@@ -104,23 +94,7 @@ def figures(options: argparse.Namespace) -> int:
             if missing:
                 print(f"{name} {figure.name}: skipped, no weight {', '.join(missing)}", file=sys.stderr)
                 continue
-            for stem, subjects in shipped_subjects(system, figure):
+            for stem, subjects in style.shipped_subjects(system, figure):
                 for path in style.save(figure.draw(*subjects), Path(options.out) / name, stem):
                     print(path)
     return 0
-
-
-def shipped_subjects(system: registry.System, figure: Figure) -> Iterator[tuple[str, list[Any]]]:
-    """What a figure can be drawn from without training: a file name and the arguments of `draw`, for each drawing."""
-    from zoo.history import Run
-    from zoo.sweeps import Sweep
-    from zoo.weights import load
-
-    if not figure.recipes and not figure.sweeps:
-        yield figure.name, [load(f"{system.name}.{tag}") for tag in figure.weights]
-    for path in sorted((system.folder / "weights").glob("*.parquet"), key=lambda path: registry.natural(path.stem)):
-        if any(fnmatch(path.stem, pattern) for pattern in figure.recipes):
-            yield f"{figure.name}_{path.stem}", [Run.shipped(f"{system.name}.{path.stem}")]
-    for path in sorted(sweep_tables(system).glob("*.parquet")):
-        if any(fnmatch(path.stem, pattern) for pattern in figure.sweeps):
-            yield f"{figure.name}_{path.stem}", [Sweep.read(path)]

@@ -11,10 +11,8 @@ from typing import Any
 
 import torch
 
-from zoo import claims, figures, registry
-from zoo.cli.browse import show_size
+from zoo import cards, claims, figures, registry
 from zoo.cli.console import show_table
-from zoo.cli.make import shipped_subjects
 from zoo.cli.verify import show_verdicts
 from zoo.files import write_beside
 from zoo.hub import publish as hub
@@ -65,7 +63,7 @@ def rehearse(options: argparse.Namespace, files: dict[str, bytes]) -> int:
         print(f"not compared with the Hub: {error}", file=sys.stderr)
         changes = hub.Changes(new=list(files))
     kinds = {path: kind for kind, paths in vars(changes).items() for path in paths}
-    rows = [(path, show_size(len(content)), kinds.get(path, "as it is")) for path, content in files.items()]
+    rows = [(path, cards.size(len(content)), kinds.get(path, "as it is")) for path, content in files.items()]
     rows += [(path, "", "removed") for path in changes.removed]
     show_table(f"{options.repo}: {changes}; nothing was sent", ("file", "size", "on the Hub"), rows)
     return 0
@@ -105,13 +103,13 @@ def stated(system: System, tags: list[str], alone: bool) -> list[Statement]:
     whole = not alone and tags == tags_of(system)
     names = [system.name] if whole else [f"{system.name}.{tag}" for tag in tags]
     today = {(verdict.claim.id, *verdict.claim.weights): verdict for verdict in claims.verify(names)}
-    cards = claims.Cards(system)
+    records = claims.Cards(system)
     found = []
     for claim in system.part("claims").CLAIMS:
         verdict = today.get((claim.id, *claim.weights))
         retrained = claim.rank == "training" and (whole or any(run.recipe in tags for run in claim.runs))
         if verdict is not None or retrained:
-            found.append(Statement(claim, cards.find(claim), verdict))
+            found.append(Statement(claim, records.find(claim), verdict))
     return found
 
 
@@ -126,7 +124,7 @@ def drawn(system: System, tags: list[str], alone: bool) -> list[Picture]:
         formulas = not (figure.weights or figure.recipes or figure.sweeps)
         if (formulas and general and alone) or (figure.weights and not set(figure.weights) & set(tags)):
             continue
-        for stem, subjects in shipped_subjects(system, figure):
+        for stem, subjects in figures.shipped_subjects(system, figure):
             tag = stem.removeprefix(f"{figure.name}_") if stem != figure.name else ""
             if figure.recipes and any(fnmatch(tag, pattern) for pattern in figure.recipes) and tag not in tags:
                 continue

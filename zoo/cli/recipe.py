@@ -162,15 +162,9 @@ def parameters(cls: type) -> dict[str, inspect.Parameter]:
     return found
 
 
-def recipe_folders() -> list[Path]:
-    """Where recipes are: beside the code in a checkout, inside the package when installed."""
-    package = Path(registry.__file__).parent
-    return [folder for folder in (package.parent / "recipes", package / "recipes") if folder.is_dir()]
-
-
 def names() -> list[str]:
     """ "system/tag" of every shipped recipe."""
-    return sorted({str(p.relative_to(f).with_suffix("")) for f in recipe_folders() for p in f.glob("*/*.yaml")})
+    return sorted(registry.recipe_files())
 
 
 def find(name: str) -> Path:
@@ -181,11 +175,11 @@ def find(name: str) -> Path:
     """
     if (path := Path(name)).is_file():
         return path
-    for folder in recipe_folders():
-        if (path := folder / f"{name}.yaml").is_file():
-            return path
+    known = registry.recipe_files()
+    if name in known:
+        return known[name]
     stem = "/".join(Path(name).with_suffix("").parts[-2:])
-    raise ZooError(f"There is no recipe {name!r}{nearest(stem, names())}")
+    raise ZooError(f"There is no recipe {name!r}{nearest(stem, known)}")
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Recipe:

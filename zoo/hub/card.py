@@ -7,17 +7,15 @@ weights of a system make      README.md  claims.json  config.json  figures/  .ev
 
 from __future__ import annotations
 
-import inspect
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import safetensors.torch
-import yaml
 
-from zoo import registry
+from zoo import cards
+from zoo.cards import dumped, expected, shown, table, text
 from zoo.claims import Claim, Verdict
 from zoo.hub.download import RECORD, TENSORS
 from zoo.registry import System
@@ -132,14 +130,13 @@ class Publication:
         for picture in self.pictures:
             found |= {f"figures/{name}": content for name, content in picture.files.items()}
         for name, results in evaluations(self).items():
-            found[f".eval_results/{name}.yaml"] = _yaml(results).encode()
+            found[f".eval_results/{name}.yaml"] = dumped(results).encode()
         return found
 
 
 def counts(statements: Iterable[Statement]) -> str:
     """ "k of n claims hold", of the claims that were measured."""
-    entries = [s.entry for s in statements if s.entry["now"] is not None]
-    return f"{sum(entry['verdict'] == 'holds' for entry in entries)} of {len(entries)} claims hold"
+    return cards.counts(statement.entry for statement in statements)
 
 
 # The metadata.
@@ -179,7 +176,7 @@ def _results(one: Publication) -> list[dict[str, Any]]:
             "task": {"type": one.system.topic.replace(" ", "-"), "name": one.system.title},
             "dataset": {"type": DATASETS.get(name, "synthetic"), "name": name},
             "metrics": several,
-            "source": {"name": one.system.paper.title, "url": _url(one.system)},
+            "source": {"name": one.system.paper.title, "url": cards.address(one.system.paper)},
         }
         for name, several in metrics.items()
     ]
@@ -203,7 +200,7 @@ def evaluations(one: Publication) -> dict[str, list[dict[str, Any]]]:
         values = entry["now"] if isinstance(entry["now"], list) else [entry["now"]]
         if data is None or entry["now"] is None:
             continue
-        notes = f"{entry['verdict']}: {entry['says']} Expected {_expected(entry)}"
+        notes = f"{entry['verdict']}: {entry['says']} Expected {expected(entry)}"
         several = len(values) > 1
         found[entry["claim"]] = [
             {
@@ -227,7 +224,7 @@ def card(one: Publication) -> str:
     title = f"{system.title}: `{records[0].tag}`" if one.alone else system.title
     what = _what(records[0]) if one.alone else f"{len(records)} weights of the system `{system.name}`"
     intro = (
-        f"{what}, from [{text(paper.title)}]({_url(system)}) ({text(paper.authors)}; {paper.venue} {paper.year}). "
+        f"{what}, from [{text(paper.title)}]({cards.address(paper)}) ({text(paper.authors)}; {paper.venue} {paper.year}). "
         f"Every claim of the paper that is checked here is recomputed by a command: **{counts(one.statements)}**."
     )
     sections = [
@@ -241,14 +238,14 @@ def card(one: Publication) -> str:
         _limits(one, records),
         _licence(one, records),
     ]
-    head = f"---\n{_yaml(metadata(one))}---\n"
+    head = f"---\n{dumped(metadata(one))}---\n"
     return head + "\n" + "\n\n".join(section for section in sections if section) + "\n"
 
 
 def _what(record: Record) -> str:
     seeds = f"{record.replicas} replicas of a" if record.replicas > 1 else "A"
     made = "built from a proof, without training" if record.origin == "constructed" else "trained"
-    return f"{seeds} `{record.network}` network ({_arguments(record.arguments)}; {record.dtype}), {made}"
+    return f"{seeds} `{record.network}` network ({text(cards.arguments(record.arguments))}; {record.dtype}), {made}"
 
 
 def _figure(picture: Picture) -> str:
@@ -258,7 +255,7 @@ def _figure(picture: Picture) -> str:
 def _load(one: Publication) -> str:
     record = next(iter(one.weights.values()))[0]
     address = f"hf://{one.repo}" + ("" if one.alone else f"/{record.tag}")
-    cls = registry.attribute(one.system.networks[record.network])
+    forward = cards.signature(one.system.networks[record.network])
     seeds = f"{record.replicas} replicas" if record.replicas > 1 else "its one replica"
     file = TENSORS if one.alone else f"{record.tag}/{TENSORS}"
     return f"""## Load
@@ -286,7 +283,7 @@ tensors = load_file(hf_hub_download("{one.repo}", "{file}"))
 `@` and a tag or a commit pins a revision: `{address}@COMMIT`. The zoo checks the file's sha256 against the record, loads \
 every key strictly, keeps its dtype and runs no code of this repository; with `HF_HUB_OFFLINE=1` it reads the cache alone.
 
-`forward`: {text(_line(inspect.getdoc(cls.forward)))}"""
+`forward`: {text(forward)}"""
 
 
 def _tensors(one: Publication) -> str:
@@ -301,17 +298,17 @@ def _tensors(one: Publication) -> str:
     task = " Names under `task.` are what each replica had to learn." if tasks else ""
     axis = f"that of the {record.replicas} replicas" if record.replicas > 1 else "that of replicas, here one"
     says = f"The first axis of every tensor is {axis}.{task}"
-    return f"## Tensors\n\n{says}\n\n{_table(('name', 'shape', 'dtype'), rows)}"
+    return f"## Tensors\n\n{says}\n\n{table(('name', 'shape', 'dtype'), rows)}"
 
 
 def _weights(one: Publication) -> str:
     rows = [
-        (f"`{r.tag}`", f"`{r.network}`", r.origin, str(r.replicas), r.dtype, _bytes(r.size), f"`{r.sha256[:12]}…`")
+        (f"`{r.tag}`", f"`{r.network}`", r.origin, str(r.replicas), r.dtype, cards.size(r.size), f"`{r.sha256[:12]}…`")
         for r, _ in one.weights.values()
     ]
     columns = ("weight", "network", "origin", "replicas", "dtype", "size", "sha256")
     says = f"Each is `hf://{one.repo}/WEIGHT`, with its record in `WEIGHT/{RECORD}`: arguments, recipe, seed, versions, hash."
-    return f"## Weights\n\n{says}\n\n{_table(columns, rows)}"
+    return f"## Weights\n\n{says}\n\n{table(columns, rows)}"
 
 
 def _claims(one: Publication) -> str:
@@ -327,27 +324,27 @@ def _claims(one: Publication) -> str:
         now = shown(entry["now"]) if entry["now"] is not None else "–"
         verdict = f"**{text(entry['verdict'])}**" if entry["verdict"] != "holds" else "holds"
         mark = " \\*" if statement.remark else ""
-        says, source, expected = (text(one) for one in (entry["says"], entry["source"], _expected(entry)))
-        rows.append((entry["claim"], says, source, expected, now, verdict + mark))
+        says, source, aim = (text(one) for one in (entry["says"], entry["source"], expected(entry)))
+        rows.append((entry["claim"], says, source, aim, now, verdict + mark))
         if statement.remark:
             remarks.setdefault(statement.remark, []).append(entry["claim"])
         if entry["verdict"] == "differs" and entry.get("note"):
             differs.append(f"- {entry['claim']} differs: {text(entry['note']).rstrip('.')}.")
-    table = _table(("claim", "it says", "source", "expected", "measured", "verdict"), rows)
+    cells = table(("claim", "it says", "source", "expected", "measured", "verdict"), rows)
     marked = [f"- \\* {', '.join(ids)}: {text(remark)}." for remark, ids in remarks.items()]
     below = "\n\n" + "\n".join(differs + marked) if differs or marked else ""
     return f"""## Claims
 
 `zoo verify {one.name}` recomputes them. A claim that does not hold is shown as it is. All numbers: `{CLAIMS}`.
 
-{table}{below}"""
+{cells}{below}"""
 
 
 def _training(record: Record) -> str:
     if record.origin == "constructed":
         note = f" {text(record.note)}." if record.note else ""
         return f"## Construction\n\n```bash\n{record.command}\n```\n\nBuilt, not trained.{note}"
-    recipe = yaml.safe_dump(record.recipe, sort_keys=False, allow_unicode=True)
+    recipe = dumped(record.recipe, width=80)
     data = record.data
     licence = "" if data.get("licence") == "synthetic" else f" ({text(str(data.get('licence')))})"
     kind = "synthetic" if data.get("licence") == "synthetic" else "real"
@@ -359,11 +356,11 @@ def _training(record: Record) -> str:
 {record.command}
 ```
 
-{record.steps:,} optimiser steps, seed {record.seed}, {_seconds(record.seconds)} on {text(record.hardware)}. Data: {kind}, \
+{record.steps:,} optimiser steps, seed {record.seed}, {cards.duration(record.seconds)} on {text(record.hardware)}. Data: {kind}, \
 `{data.get("name", "none")}`{licence}. {text(versions)}; code at commit `{record.commit[:12]}`. The same recipe on the same \
 kind of machine gives the same file, byte for byte.
 
-{_table(("metric", "at the last step" + ", mean over replicas" * (record.replicas > 1)), metrics)}
+{table(("metric", "at the last step" + ", mean over replicas" * (record.replicas > 1)), metrics)}
 
 <details><summary>Recipe</summary>
 
@@ -394,76 +391,14 @@ def _licence(one: Publication, records: Sequence[Record]) -> str:
     paper = one.system.paper
     hashes = f" sha256 of `{TENSORS}`: `{records[0].sha256}`." if one.alone else ""
     code = f" The authors' code is at {paper.code} ({paper.code_licence or 'no licence stated'})." if paper.code else ""
-    authors = paper.authors.replace(", ", " and ")
-    key = f"{paper.authors.split(',')[0].split()[-1].lower()}{paper.year}"
     return f"""## Licence and citation
 
 Weights: {records[0].licence}.{hashes}{code} Cite the paper:
 
 ```bibtex
-@misc{{{key},
-  title = {{{paper.title}}},
-  author = {{{authors}}},
-  year = {{{paper.year}}},
-  note = {{{paper.venue}}},
-  eprint = {{{paper.arxiv}}},
-  archivePrefix = {{arXiv}}
-}}
+{cards.bibtex(paper)}
 ```"""
-
-
-# Small pieces of text.
-
-
-def text(plain: str) -> str:
-    """Plain text inside Markdown and inside a table's cell, as it stands."""
-    for mark in ("\\", "|", "*", "_", "<", "`", "["):
-        plain = plain.replace(mark, f"\\{mark}")
-    return " ".join(plain.split())
-
-
-def shown(value: Any) -> str:
-    """A number with four significant digits; of a list the first five and the last."""
-    if isinstance(value, (list, tuple)):
-        few = [shown(one) for one in value]
-        return ", ".join(few if len(few) <= 8 else [*few[:5], "…", few[-1]])
-    if isinstance(value, float) and math.isfinite(value):
-        return f"{value:.4g}"
-    return str(value)
-
-
-def _expected(entry: Mapping[str, Any]) -> str:
-    return f"{shown(entry['expected'])} {entry['tolerance']}".strip()
-
-
-def _arguments(arguments: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} = {text(shown(value))}" for name, value in arguments.items())
-
-
-def _line(doc: str | None) -> str:
-    return (doc or "see the source.").split("\n\n")[0]
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _bytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
-
-
-def _url(system: System) -> str:
-    return f"https://arxiv.org/abs/{system.paper.arxiv}"
 
 
 def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def _yaml(value: Any) -> str:
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=10_000)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,18 +12,16 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from datamodules.gaussian_pairs import released
 from zoo.depth.regularity import jumps
 from zoo.figures import COLOURS, THEORY, Figure, axes
 from zoo.history import History, Run, history_of
 from zoo.models.neural_ode_resnet import theory
-from zoo.models.neural_ode_resnet.claims import DEPTHS, IID, LONG, SMALL, training
-from zoo.models.neural_ode_resnet.descent import as_released, descend, together
+from zoo.models.neural_ode_resnet.claims import DEPTHS, IID, LONG, SMALL
+from zoo.models.neural_ode_resnet.released_runs import LEFT_DEPTHS, REFERENCE, RIGHT_DEPTHS, released_runs
 from zoo.sweeps import Sweep
 from zoo.weights import Weight
 
 TIMES = tuple(range(50, 451, 50))
-LEFT_DEPTHS, RIGHT_DEPTHS, REFERENCE = (2, 16, 64, 256, 1014), tuple(2**i for i in range(1, 10)), 2048
 RAINBOW = matplotlib.colormaps["viridis"]
 
 
@@ -34,7 +31,8 @@ RAINBOW = matplotlib.colormaps["viridis"]
 def jumps_against_depth() -> Canvas:
     """The largest jump, and what the released script plots, by depth and time."""
     canvas, (left, right) = axes(1, 2, width=8.2, height=3.2)
-    every = [training(depth, TIMES[-1]) for depth in LEFT_DEPTHS]
+    runs = released_runs()
+    every = [(runs[f"largest_{depth}"], runs[f"squared_{depth}"]) for depth in LEFT_DEPTHS]
     for i, steps in enumerate(TIMES):
         colour = RAINBOW(i / len(TIMES))
         largest = [one[:steps].amax().item() for one, _ in every]
@@ -54,26 +52,10 @@ def jumps_against_depth() -> Canvas:
     return canvas
 
 
-@functools.cache
-def distances_in_time() -> tuple[Tensor, Tensor]:
-    """Distance of V and of W to depth 2048 at the steps 5, 10, … 500, (depth, t)."""
-    inner, x, y = released("figure_1_right")
-    nets = {depth: as_released(inner, depth) for depth in (*RIGHT_DEPTHS, REFERENCE)}
-    found: dict[str, list[Tensor]] = {"V": [], "W": []}
-    for step in together(nets, x, y, lr=0.01, steps=500):
-        if step and step % 5 == 0:
-            for name, columns in found.items():
-                fine = getattr(nets[REFERENCE], name).detach()
-                coarse = [getattr(nets[depth], name).detach() for depth in RIGHT_DEPTHS]
-                columns.append(torch.stack([theory.depth_distance(one, fine) for one in coarse]))
-    V, W = (torch.stack(columns, dim=1) for columns in found.values())
-    return V, W
-
-
 def distance_to_the_limit() -> Canvas:
     """Two heat maps by step and depth, and their cut at the last step."""
     canvas, panels = axes(1, 3, width=9.4, height=2.9)
-    maps = distances_in_time()
+    maps = [released_runs()[f"distance_{name}"] for name in "VW"]
     for ax, table, name in zip(panels, maps, "VW", strict=False):
         image = ax.imshow(
             table,
@@ -118,20 +100,6 @@ def jumps_of_a_sweep(table: Sweep) -> Canvas:
 # Figure 2.
 
 
-@functools.cache
-def early_weights() -> tuple[Tensor, Tensor]:
-    """V_k[0, 2] and W_k[2, 0] (t, l) of the net of Figure 2 at the steps 0, 100, … 3000."""
-    inner, x, y = released("figure_2")
-    network = as_released(inner, 64)
-    rows = [
-        torch.stack([network.V[:, 0, 2].detach().clone(), network.W[:, 2, 0].detach().clone()])
-        for step, _ in descend(network, x, y, lr=0.005, steps=3000)
-        if step % 100 == 0
-    ]
-    V, W = torch.stack(rows, dim=1)
-    return V, W
-
-
 def _losses(ax: Any, history: History) -> None:
     steps, risk = history.steps, history["risk"][:, 0]
     ax.semilogy(steps, risk, color=COLOURS[0], linewidth=1, label="loss")
@@ -149,7 +117,9 @@ def along_depth(weight: Weight) -> Canvas:
     """One entry of V and W against the layer at many times, and the loss."""
     canvas, panels = axes(1, 3, width=9.6, height=2.7)
     ends = [weight.network.tensors()[name][0].detach() for name in "VW"]
-    for ax, name, early, end in zip(panels, "VW", early_weights(), (ends[0][:, 0, 2], ends[1][:, 2, 0]), strict=False):
+    for ax, name, early, end in zip(
+        panels, "VW", released_runs()["early"].unbind(1), (ends[0][:, 0, 2], ends[1][:, 2, 0]), strict=False
+    ):
         for i, one in enumerate(early):
             ax.plot(range(1, 65), one, color=RAINBOW(i / len(early)), linewidth=0.7)
         ax.plot(range(1, 65), end, color=COLOURS[1], linewidth=1.6, label=f"step {weight.record.steps:,}")

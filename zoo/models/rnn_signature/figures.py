@@ -11,11 +11,12 @@ from torch import Tensor
 from zoo.claims import Skip
 from zoo.figures import COLOURS, THEORY, Figure, axes
 from zoo.history import Run, history_of
+from zoo.kept import kept
 from zoo.models.rnn_signature import classifiers
 from zoo.models.rnn_signature.claims import CODE, METHODS, PENALISED, PLAIN, SETS, accuracies, expansion, test_size
 from zoo.models.rnn_signature.experiments import BUDGETS, random_nets, robust_accuracy, short_spiral, taylor
 from zoo.registry import ZooError
-from zoo.weights import Weight
+from zoo.weights import Weight, load
 
 ORDERS = (1, 2, 3, 4, 5)
 
@@ -62,11 +63,17 @@ def _mean_and_half(values: Tensor) -> tuple[Tensor, Tensor]:
 NAMES = {PLAIN: "RNN", PENALISED: "penalised RNN", CODE: "penalised as in the released code"}
 
 
+@kept(*(f"rnn_signature.{tag}" for tag in NAMES))
+def attacked_spirals() -> dict[str, Tensor]:
+    """Accuracy under attack of the shipped nets on spirals by tag, (budget, r)."""
+    return {tag: robust_accuracy(load(f"rnn_signature.{tag}")) for tag in NAMES}
+
+
 def adversarial(*weights: Weight) -> Canvas:
     """Accuracy under attack against the budget."""
     canvas, ax = axes(width=4.6, height=3.2)
     for i, weight in enumerate(weights):
-        mean, half = _mean_and_half(robust_accuracy(weight))
+        mean, half = _mean_and_half(attacked_spirals()[weight.tag])
         ax.fill_between(BUDGETS, mean - half, mean + half, color=COLOURS[i], alpha=0.2, linewidth=0)
         ax.plot(BUDGETS, mean, "o-", color=COLOURS[i], markersize=3.5, label=NAMES[weight.tag])
     ax.axhline(0.5, **THEORY, label="chance")

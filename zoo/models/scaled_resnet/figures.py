@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -13,9 +12,10 @@ from torch import Tensor
 from zoo.depth.processes import fractional_noise, white_spectrum
 from zoo.figures import COLOURS, THEORY, Figure, axes
 from zoo.history import Run
+from zoo.kept import kept
 from zoo.models.scaled_resnet import theory
 from zoo.models.scaled_resnet.claims import GRID, PATHS, WIDTH, diffused
-from zoo.models.scaled_resnet.initialisation import Ratios, log_ratio, ratios, rough_ensembles, sample, zero_level
+from zoo.models.scaled_resnet.initialisation import log_ratio, ratios, rough_ensembles, sample, zero_level
 from zoo.weights import Weight
 
 DEPTHS = tuple(round(x) for x in torch.linspace(10, 1000, 10).tolist())
@@ -31,22 +31,31 @@ def _generator(seed: int) -> torch.Generator:
 # Ratios against depth.
 
 
-@functools.cache
-def by_depth(process: str, betas: tuple[float, ...]) -> list[Ratios]:
-    """50 nets at each depth, columns betas."""
-    dtype = torch.float32 if process == "uniform" else torch.float64  # small changes of smooth nets need the digits
-    return [
-        sample(NETS, WIDTH, depth, betas, process=process, generator=_generator(depth), dtype=dtype) for depth in DEPTHS
-    ]
+BETAS = {"uniform": (1.0, 0.5, 0.25), "smooth": (2.0, 1.0, 0.5)}
 
 
-def _against_depth(process: str, betas: tuple[float, ...], gradient: bool) -> Canvas:
+@kept()
+def ratios_by_depth() -> dict[str, Tensor]:
+    """Changes of outputs and of gradients, "<process>_<change or gradient>" (depth, net, beta), 50 nets at each depth."""
+    found = {}
+    for process, betas in BETAS.items():
+        dtype = torch.float32 if process == "uniform" else torch.float64  # small changes of smooth nets need the digits
+        every = [
+            sample(NETS, WIDTH, depth, betas, process=process, generator=_generator(depth), dtype=dtype)
+            for depth in DEPTHS
+        ]
+        found[f"{process}_change"] = torch.stack([one.change[..., 0] for one in every])
+        found[f"{process}_gradient"] = torch.stack([one.gradient_change[..., 0] for one in every])
+    return found
+
+
+def _against_depth(process: str, gradient: bool) -> Canvas:
     canvas, panels = axes(1, 3, width=8.6, height=2.7)
-    found = by_depth(process, betas)
+    betas, found = BETAS[process], ratios_by_depth()[f"{process}_{'gradient' if gradient else 'change'}"]
     name = r"$\|p_0 - p_L\|/\|p_L\|$" if gradient else r"$\|h_L - h_0\|/\|h_0\|$"
     depths = torch.tensor(DEPTHS, dtype=torch.float64)
     for i, (ax, beta) in enumerate(zip(panels, betas, strict=True)):
-        values = torch.stack([(one.gradient_change if gradient else one.change)[:, i, 0] for one in found]).double()
+        values = found[..., i].double()
         mean, colour = values.mean(1), COLOURS[i]
         low, high = values.quantile(0.05, dim=1), values.quantile(0.95, dim=1)
         ax.fill_between(depths, low, high, color=colour, alpha=0.2, linewidth=0, label="middle 90 % of 50 nets")
@@ -70,10 +79,16 @@ def _against_depth(process: str, betas: tuple[float, ...], gradient: bool) -> Ca
     return canvas
 
 
+@kept()
+def gradient_growths() -> dict[str, Tensor]:
+    """Growth of the gradients of 200 nets of depth 300 at beta = 1/2."""
+    return {"growths": sample(200, 100, 300, (0.5,), at_once=10, generator=_generator(2)).gradient_growth.flatten()}
+
+
 def histograms() -> Canvas:
     """Outputs and gradients at beta = 1/2, with the log-normal density."""
     canvas, (left, right) = axes(1, 2, width=7.6, height=2.8)
-    gradients = sample(200, 100, 300, (0.5,), at_once=10, generator=_generator(2)).gradient_growth.flatten()
+    gradients = gradient_growths()["growths"]
     law = theory.diffusion_law(100)
     grid = torch.linspace(0.95, 1.75, 200).tolist()
     panels = ((left, diffused(), r"$\|h_L\|/\|h_0\|$", 60), (right, gradients, r"$\|p_0\|/\|p_L\|$", 16))
@@ -113,15 +128,15 @@ def paths() -> Canvas:
     return canvas
 
 
-@functools.cache
-def regularity_map() -> tuple[Tensor, Tensor]:
+@kept()
+def regularity_map() -> dict[str, Tensor]:
     """Mean log10 change of outputs and of gradients, (hurst, beta), 5 nets of depth 1000 and 2 inputs."""
     rows = []
     for drawn in rough_ensembles(MAP_HURSTS, 5, WIDTH, 1000, inputs=2, generator=_generator(7)):
         each = ratios(drawn, MAP_BETAS)
         rows.append([log_ratio(one).mean((0, 2)) for one in (each.change, each.gradient_change)])
     outputs, gradients = (torch.stack(column) for column in zip(*rows, strict=True))
-    return outputs, gradients
+    return {"outputs": outputs, "gradients": gradients}
 
 
 def regularity() -> Canvas:
@@ -129,7 +144,8 @@ def regularity() -> Canvas:
     canvas, panels = axes(1, 2, width=8.2, height=3.3)
     curve = [theory.critical_beta(hurst) for hurst in MAP_HURSTS]
     names = ("outputs, $\\|h_L - h_0\\|/\\|h_0\\|$", "gradients, $\\|p_0 - p_L\\|/\\|p_L\\|$")
-    for ax, table, name in zip(panels, regularity_map(), names, strict=True):
+    tables = [regularity_map()[one] for one in ("outputs", "gradients")]
+    for ax, table, name in zip(panels, tables, names, strict=True):
         image = ax.imshow(
             table.T.clamp(-1, 1),
             origin="lower",
@@ -247,7 +263,7 @@ FIGURES: tuple[Figure, ...] = (
         "output_independent",
         "Change of the output with depth, independent layers: identity, a stable limit, explosion.",
         "Figure 1, with the exact root mean square",
-        lambda: _against_depth("uniform", (1.0, 0.5, 0.25), False),
+        lambda: _against_depth("uniform", False),
     ),
     Figure(
         "histograms",
@@ -259,19 +275,19 @@ FIGURES: tuple[Figure, ...] = (
         "gradient_independent",
         "Change of the gradient with depth, independent layers: the same three regimes.",
         "Figure 3, with the exact root mean square of the tangent map",
-        lambda: _against_depth("uniform", (1.0, 0.5, 0.25), True),
+        lambda: _against_depth("uniform", True),
     ),
     Figure(
         "output_smooth",
         "Change of the output with depth, smooth layers: the stable scaling is now beta = 1.",
         "Figure 4",
-        lambda: _against_depth("smooth", (2.0, 1.0, 0.5), False),
+        lambda: _against_depth("smooth", False),
     ),
     Figure(
         "gradient_smooth",
         "Change of the gradient with depth, smooth layers.",
         "Figure 5",
-        lambda: _against_depth("smooth", (2.0, 1.0, 0.5), True),
+        lambda: _against_depth("smooth", True),
     ),
     Figure(
         "paths",
