@@ -21,16 +21,27 @@ from zoo.weights import Weight, load
 ORDERS = (1, 2, 3, 4, 5)
 
 
+@kept()
+def expansions() -> dict[str, Tensor]:
+    """Of 1,000 random nets of each activation "<activation>_errors" (order, net) and "_norms" (net); of 20 the "_bounds"."""
+    found: dict[str, Tensor] = {}
+    for activation in ("tanh", "logistic"):
+        whole = taylor(1000, activation)
+        some = expansion(random_nets(20, activation, 0), short_spiral(0, 31), 4, ORDERS[:4])
+        found |= {f"{activation}_errors": whole.errors, f"{activation}_norms": whole.frobenius}
+        found[f"{activation}_bounds"] = some.bounds
+    return found
+
+
 def taylor_errors() -> Canvas:
     """Error of the expansion against its order, 1000 nets of each activation, with the remainder bound of some."""
     canvas, ax = axes(width=4.6, height=3.4)
     for i, activation in enumerate(("tanh", "logistic")):
-        errors = taylor(1000, activation).errors
+        errors = expansions()[f"{activation}_errors"]
         low, middle, high = errors.quantile(torch.tensor([0.1, 0.5, 0.9], dtype=errors.dtype), dim=1)
         ax.fill_between(ORDERS, low, high, color=COLOURS[i], alpha=0.2, linewidth=0)
         ax.plot(ORDERS, middle, "o-", color=COLOURS[i], markersize=3.5, label=f"{activation}, median")
-        found = expansion(random_nets(20, activation, 0), short_spiral(0, 31), 4, ORDERS[:4])
-        bound = found.bounds.median(dim=1).values
+        bound = expansions()[f"{activation}_bounds"].median(dim=1).values
         ax.plot(ORDERS[:4], bound, **THEORY | {"color": COLOURS[i]}, label=f"{activation}, bound of the remainder")
     ax.set(yscale="log", xlabel="order $N$", ylabel="error of the hidden state", xticks=ORDERS)
     ax.legend(loc="lower left")
@@ -41,11 +52,11 @@ def taylor_errors() -> Canvas:
 def error_against_norm() -> Canvas:
     """Error at order 5 of each logistic net against the Frobenius norm of its weights."""
     canvas, ax = axes(width=4.4, height=3.2)
-    found = taylor(1000, "logistic")
-    ax.scatter(found.frobenius, found.errors[-1], s=4, color=COLOURS[0], alpha=0.5, linewidths=0, label="one net")
-    x, y = found.frobenius.log(), found.errors[-1].log()
+    norms, errors = (expansions()[f"logistic_{name}"] for name in ("norms", "errors"))
+    ax.scatter(norms, errors[-1], s=4, color=COLOURS[0], alpha=0.5, linewidths=0, label="one net")
+    x, y = norms.log(), errors[-1].log()
     slope = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
-    ends = torch.stack([found.frobenius.min(), found.frobenius.max()])
+    ends = torch.stack([norms.min(), norms.max()])
     line = (y.mean() + slope * (ends.log() - x.mean())).exp()
     ax.plot(ends, line, color=COLOURS[1], label=f"fitted power {slope:.1f}")
     ax.plot(ends, line[1] * (ends / ends[1]) ** 5, **THEORY, label="power 5, of five derivatives in $T_6$")

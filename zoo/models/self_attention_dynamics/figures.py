@@ -15,6 +15,7 @@ from datamodules.sphere_starts import NoisyClustersData
 from datamodules.stream import generator as stream
 from zoo.figures import COLOURS, THEORY, Figure, Film, axes
 from zoo.history import Run
+from zoo.kept import kept
 from zoo.models.self_attention_dynamics import theory
 from zoo.models.self_attention_dynamics.claims import kinetic
 from zoo.models.self_attention_dynamics.network import FlowEncoder, ParticleFlow
@@ -121,6 +122,12 @@ def circle_angles(run: Run) -> Canvas:
     return canvas
 
 
+@kept()
+def times_of_one_cluster() -> dict[str, Tensor]:
+    """The authors' five tokens at each beta, until they are one cluster."""
+    return {"times": torch.tensor(kinetic()["times"], dtype=torch.float64)}
+
+
 def kinetic_plateau(run: Run) -> Canvas:
     """Energy plateaus beside the two-cluster equation, and the time of one cluster against beta."""
     canvas, (plateau, law) = axes(1, 2, width=8.4, height=3.3)
@@ -149,13 +156,13 @@ def kinetic_plateau(run: Run) -> Canvas:
     plateau.set(xscale="log", xlim=(0.5, 3e4), ylim=(0.3, 1.05))
     plateau.set(xlabel="time $t$", ylabel=r"energy $\sum_{ij} e^{\beta(\langle x_i, x_j\rangle - 1)}/n^2$")
     plateau.legend(loc="lower right", fontsize=7)
-    measured = kinetic()
-    law.semilogy(betas, measured["times"], "o", color=COLOURS[0], label="five tokens, authors' integrator")
+    measured = times_of_one_cluster()["times"].tolist()
+    law.semilogy(betas, measured, "o", color=COLOURS[0], label="five tokens, authors' integrator")
     merged = math.acos(theory.MERGED)
     formula = [then + clock * theory.cluster_time(beta, 3, 2, angle, merged) for beta, then, angle in formed]
     law.semilogy([beta for beta, *_ in formed], formula, label="two-cluster equation", **THEORY)
     slope, exact = 1 - math.cos(formed[-1][2]), np.linspace(2.5, 6.4, 50)
-    guide = measured["times"][-1] * np.exp(slope * (exact - formed[-1][0]))
+    guide = measured[-1] * np.exp(slope * (exact - formed[-1][0]))
     law.semilogy(exact, guide, color=COLOURS[1], linewidth=1, label=rf"slope $1 - \cos\varphi = {slope:.2f}$")
     law.set(xlabel=r"inverse temperature $\beta$", ylabel="time $T$ of one cluster", ylim=(3, 5e4))
     law.legend(loc="upper left", fontsize=7)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zoo.figures import COLOURS, THEORY, Figure, axes
 from zoo.history import Run
+from zoo.kept import kept
 from zoo.models.single_location import theory
 from zoo.models.single_location.claims import fitted_linear
 from zoo.models.single_location.theory import Law
@@ -130,6 +131,26 @@ def _distance_panel(ax: Any, run: Run) -> None:
     ax.legend()
 
 
+SAMPLED_DIMS, SMALL_DIMS = (4, 16, 80, 400, 2_000, 10_000, 100_000), (4, 6, 8, 11, 16, 22, 32, 45)
+
+
+@kept()
+def sampled_risks() -> dict[str, Tensor]:
+    """Monte-Carlo excess risks with their standard errors, (dimension, 2): "erf", "softmax", "bayes"; "least_squares" at d = 8."""
+    estimates: dict[str, list[theory.Estimate]] = {"erf": [], "softmax": [], "bayes": []}
+    for d in SAMPLED_DIMS:
+        law, generator = Law(d), torch.Generator().manual_seed(d)
+        X, y = theory.draw_projections(law, 2, 40_000, generator)
+        pair = torch.eye(2, dtype=torch.float64)
+        each = theory.sampled_excess(pair, X, y, law, theory.best_oracle(law)[0])
+        estimates["erf"].append(theory.Estimate.of(each))
+    for d in SMALL_DIMS:
+        estimates["softmax"].append(theory.best_softmax(Law(d), 40_000, torch.Generator().manual_seed(d))[1])
+        estimates["bayes"].append(theory.bayes_excess(Law(d), 40_000, torch.Generator().manual_seed(d)))
+    found = {name: torch.tensor([(e.value, e.error) for e in each]).double() for name, each in estimates.items()}
+    return found | {"least_squares": torch.tensor([fitted_linear().value]).double()}
+
+
 def risk_against_d() -> Canvas:
     """Excess risk of null, linear, erf, softmax and Bayes predictors: closed forms as lines, measurements as dots."""
     canvas, ax = axes(1, 1, width=5.6, height=3.8)
@@ -142,32 +163,15 @@ def risk_against_d() -> Canvas:
         color=COLOURS[0],
         label="erf gate at its best lam, Theorem 1",
     )
-    fitted = fitted_linear()
-    ax.plot(8, fitted.value, "o", color=COLOURS[1], markersize=5, label="least squares on samples")
-    for d in (4, 16, 80, 400, 2_000, 10_000, 100_000):
-        law, generator = Law(d), torch.Generator().manual_seed(d)
-        pair = torch.eye(2, dtype=torch.float64)
-        X, y = theory.draw_projections(law, 2, 40_000, generator)
-        estimate = theory.Estimate.of(theory.sampled_excess(pair, X, y, law, theory.best_oracle(law)[0]))
-        bar = ax.errorbar(d, estimate.value, 2 * estimate.error, fmt="o", color=COLOURS[0], markersize=4)
-    bar.set_label("erf gate, samples")
-    small = [4, 6, 8, 11, 16, 22, 32, 45]
-    kinds: dict[str, Any] = {
-        "softmax gate at its best lam, samples": lambda law, g: theory.best_softmax(law, 40_000, g)[1],
-        "Bayes predictor, samples": lambda law, g: theory.bayes_excess(law, 40_000, g),
-    }
-    for (label, kind), colour in zip(kinds.items(), (COLOURS[2], "black"), strict=True):
-        estimates = [kind(Law(d), torch.Generator().manual_seed(d)) for d in small]
-        ax.errorbar(
-            small,
-            [e.value for e in estimates],
-            [2 * e.error for e in estimates],
-            fmt="o-",
-            color=colour,
-            markersize=4,
-            linewidth=0.8,
-            label=label,
-        )
+    ax.plot(8, sampled_risks()["least_squares"], "o", color=COLOURS[1], markersize=5, label="least squares on samples")
+    kinds: tuple[tuple[str, str, tuple[int, ...], dict[str, Any]], ...] = (
+        ("erf", "erf gate, samples", SAMPLED_DIMS, {"fmt": "o", "color": COLOURS[0]}),
+        ("softmax", "softmax gate at its best lam, samples", SMALL_DIMS, {"fmt": "o-", "color": COLOURS[2]}),
+        ("bayes", "Bayes predictor, samples", SMALL_DIMS, {"fmt": "o-", "color": "black"}),
+    )
+    for name, label, at, look in kinds:
+        value, error = sampled_risks()[name].T
+        ax.errorbar(at, value, 2 * error, markersize=4, linewidth=0.8, label=label, **look)
     ax.set(
         xscale="log",
         yscale="log",
