@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -284,23 +284,6 @@ def test_serving_answers_on_this_machine_alone(site: Path) -> None:
 
 
 # What a browser makes of it.
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """The system's Chromium, headless; without one the tests skip, or fail with ZOO_BROWSER=required."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None or importlib.util.find_spec("playwright") is None:
-        reason = "no Chromium on this machine" if found is None else "no playwright: pip install -e '.[test]'"
-        if os.environ.get("ZOO_BROWSER") == "required":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        yield chromium
-        chromium.close()
 
 
 class Seen:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-import os
 import re
-import shutil
 
 import pytest
 import torch
@@ -26,20 +24,6 @@ from zoo.models.single_location.interactive import INTERACTIVE as LOCATION
 
 fragment = functools.cache(lambda system: SYSTEMS[system].fragment(system))
 SYSTEMS = {"single_location": LOCATION, "self_attention_dynamics": ATTENTION, "scaled_resnet": RESIDUAL}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if executable is None:
-        if os.environ.get("ZOO_BROWSER") == "required":
-            pytest.fail("ZOO_BROWSER=required, but there is no chromium on the PATH")
-        pytest.skip("needs a browser: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        one = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield one
-        one.close()
 
 
 @pytest.fixture(scope="module")
