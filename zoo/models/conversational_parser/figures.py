@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure as Canvas
+from torch import Tensor
 
 from datamodules.dialogues import TYPE_KEYS
 from zoo.figures import COLOURS, Figure, axes
+from zoo.kept import kept
 from zoo.models.conversational_parser.claims import synthetic_coverage
 from zoo.models.conversational_parser.published import COVERAGE_D2A
 from zoo.sweeps import Sweep
@@ -34,13 +37,24 @@ def _bars(ax: Any, place: int, of: int, values: Any, label: str) -> None:
     ax.bar(x, values, 0.92 * width, color=COLOURS[place], label=label)
 
 
+@kept()
+def searched() -> dict[str, Tensor]:
+    """Of the generated dialogues, by question type: "questions", covered ones ("full", "restricted"), "tried" and right "forms"."""
+    types = synthetic_coverage().types
+    names = ("questions", "full", "restricted", "tried", "forms")
+    return {name: torch.tensor([getattr(types[key], name) for key in TYPE_KEYS]) for name in names}
+
+
+def _each(name: str) -> list[float]:
+    """Means over the questions of each type."""
+    return (searched()[name] / searched()["questions"]).tolist()
+
+
 def covered() -> Canvas:
     """Share of questions with a form of the gold value."""
     canvas, ax = axes(width=8.2, height=3.0)
-    types = synthetic_coverage().types
     for place, (name, label) in enumerate((("full", "this grammar"), ("restricted", "the earlier one"))):
-        values = [100 * getattr(types[key], name) / types[key].questions for key in TYPE_KEYS]
-        _bars(ax, place, 2, values, f"{label}, generated dialogues")
+        _bars(ax, place, 2, [100 * value for value in _each(name)], f"{label}, generated dialogues")
     published = [COVERAGE_D2A[key] for key in TYPE_KEYS]
     ax.plot(
         np.arange(len(TYPE_KEYS)) + 0.2, published, "D", color="black", markersize=3.5, label="Dialog-to-Action on CSQA"
@@ -54,9 +68,7 @@ def covered() -> Canvas:
 def spurious() -> Canvas:
     """Mean number of forms with the gold value, the right one among them."""
     canvas, ax = axes(width=8.2, height=2.8)
-    types = synthetic_coverage().types
-    tried = [types[key].tried / types[key].questions for key in TYPE_KEYS]
-    right = [types[key].forms / types[key].questions for key in TYPE_KEYS]
+    tried, right = _each("tried"), _each("forms")
     for place, (values, label) in enumerate(((right, "with the gold value"), (tried, "tried"))):
         _bars(ax, place, 2, values, label)
         for x, value in enumerate(values):
