@@ -80,6 +80,9 @@ def save(drawn: Canvas | Film, folder: Path, name: str, suffixes: Sequence[str] 
     if isinstance(drawn, Film) and "gif" in suffixes:
         contents["gif"] = animation(drawn)
     canvas = drawn.canvas if isinstance(drawn, Film) else drawn
+    if engine := canvas.get_layout_engine():
+        engine.execute(canvas)
+        canvas.set_layout_engine(None)  # or `savefig` would draw everything once more for each format, to lay it out
     for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
         if suffix not in suffixes:
             continue
