@@ -6,18 +6,15 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure as Canvas
-from torch import Tensor
 
 from zoo.figures import COLOURS, THEORY, Figure, axes
 from zoo.history import History, Run
-from zoo.kept import kept
 from zoo.models.attention_memorizer.context_laws import construct, laws
 from zoo.models.attention_memorizer.network import AttentionOnly
 from zoo.models.attention_memorizer.text_claims import LAWS_WEIGHTS, law_divergence, refined
 from zoo.models.attention_memorizer.theory import capacity, divergence
-from zoo.weights import Weight, load
+from zoo.weights import Weight
 
-BUILT = "attention_memorizer.wikitext2_laws_constructed"
 NAMES = {
     "unigram_perplexity": "add-k unigram",
     "bigram_perplexity": "add-k bigram",
@@ -63,14 +60,15 @@ def laws_training(run: Run) -> Canvas:
     return canvas
 
 
-@kept(BUILT)
-def constructed_laws() -> dict[str, Tensor]:
-    """Divergence of constructions from the laws of WikiText-2 by number of "heads", and the "best" of rank d."""
-    built = load(BUILT)
+def laws_capacity(*weights: Weight) -> Canvas:
+    """Divergence from the laws of WikiText-2 against heads: trained, constructed, the best of rank d."""
+    canvas, ax = axes(width=4.8, height=3.4)
+    *trained, built = weights
     task = {name: leaf[0] for name, leaf in built.task.items()}
     law, frequency = laws(task)
     contexts = task["contexts"]
-    v, (d, k) = law.shape[1], (built.record.arguments[name] for name in ("dim", "head_dim"))
+    n, v = len(contexts), law.shape[1]
+    d, k = (built.record.arguments[name] for name in ("dim", "head_dim"))
     encoder = refined(built)
     most = built.record.arguments["heads"]
     heads = sorted({*range(1, most + 5, 3), most})
@@ -80,30 +78,19 @@ def constructed_laws() -> dict[str, Tensor]:
         key = torch.Generator().manual_seed(h)
         network.load_state_dict(construct(law, frequency, contexts, encoder, h, k, key, iterations=60))
         with torch.no_grad():
-            line.append(divergence(law, network(contexts), frequency))
-    best = torch.tensor([encoder.divergence], dtype=torch.float64)
-    return {"heads": torch.tensor(heads), "divergence": torch.stack(line), "best": best}
-
-
-def laws_capacity(*weights: Weight) -> Canvas:
-    """Divergence from the laws of WikiText-2 against heads: trained, constructed, the best of rank d."""
-    canvas, ax = axes(width=4.8, height=3.4)
-    *trained, built = weights
-    n, v = built.task["contexts"].shape[1], built.record.arguments["vocabulary"]
-    d, k = (built.record.arguments[name] for name in ("dim", "head_dim"))
-    heads, line, best = (constructed_laws()[name] for name in ("heads", "divergence", "best"))
+            line.append(divergence(law, network(contexts), frequency).item())
     ax.plot(heads, line, color=COLOURS[1], label="constructed (random attention, best output map)")
     found = [law_divergence(weight) for weight in trained]
     places = [weight.record.arguments["heads"] for weight in trained]
     ax.plot(places, found, "o", color=COLOURS[0], markersize=5, label="trained")
-    ax.axhline(best.item(), label=f"best of rank {d} (Proposition 1)", **THEORY)
-    crossing = next(h for h in range(1, n) if capacity(h, k, d) >= n)
+    ax.axhline(encoder.divergence, label=f"best of rank {d} (Proposition 1)", **THEORY)
+    crossing = next(h for h in range(1, most + 5) if capacity(h, k, d) >= n)
     ax.axvline(crossing, color="#dd8822", linewidth=1, label=f"H d_h + d = {n} contexts (Theorem 1)")
     ax.set(
         xlabel="heads H",
         ylabel="KL(text, network), nats",
         title=f"N = {v}, d = {d}, d_h = {k}",
-        ylim=(0, 1.35 * line[0].item()),
+        ylim=(0, 1.35 * line[0]),
     )
     ax.legend(loc="upper right", frameon=True, framealpha=1, edgecolor="none")
     return canvas
@@ -132,7 +119,7 @@ LAWS_FIGURES: tuple[Figure, ...] = (
         "Divergence from the next-word laws of 320 contexts of WikiText-2 as H d_h + d crosses their number.",
         "Theorem 1 on real text, drawn here",
         laws_capacity,
-        weights=(*LAWS_WEIGHTS, BUILT.partition(".")[2]),
+        weights=(*LAWS_WEIGHTS, "wikitext2_laws_constructed"),
     ),
     Figure(
         "text_laws_training",
