@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoo.weights import Record
 
 __all__ = ["ZooError", "build", "list_models", "list_weights", "load", "record", "verify"]
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 
 def list_models(pattern: str = "*") -> list[str]:
